@@ -1,0 +1,132 @@
+//! Every bound in the protocol. Nothing else in the workspace invents one.
+//!
+//! Those that an operator may change are defaults of the relay's configuration and travel in WELCOME; the rest
+//! are fixed by the protocol version.
+
+use std::time::Duration;
+
+/// The protocol version in HELLO and WELCOME.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// QUIC application protocol of a device's session with a relay.
+pub const ALPN: &[u8] = b"0k-sync/1";
+/// QUIC application protocol of invite mailboxes, for relays known by id alone.
+pub const ALPN_INVITE: &[u8] = b"0k-sync-invite/1";
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Largest payload an app may push, in bytes. Anything bigger travels as content.
+pub const PAYLOAD_LEN_MAX: usize = MIB;
+/// What an envelope may add to its payload: header, body fields, padding (at most 1/32 at this size), signature.
+pub const ENVELOPE_OVERHEAD_MAX: usize = 64 * KIB;
+/// Largest envelope, in bytes.
+pub const ENVELOPE_LEN_MAX: usize = PAYLOAD_LEN_MAX + ENVELOPE_OVERHEAD_MAX;
+/// Smallest sealed body before encryption: shorter ones are padded, so that small edits look alike.
+pub const BODY_LEN_MIN: usize = 256;
+/// Largest frame either side reads before it hangs up: type byte and message, without the length field.
+pub const FRAME_LEN_MAX: usize = ENVELOPE_LEN_MAX + 64 * KIB;
+/// Largest control payload (a roster entry, later a commit).
+pub const CONTROL_LEN_MAX: usize = 64 * KIB;
+
+/// Rows a PULL may ask for at once.
+pub const PAGE_ROWS_MAX: u32 = 1_000;
+/// Rows in a page when the device names no number.
+pub const PAGE_ROWS_DEFAULT: u32 = 100;
+/// Envelope bytes in one page. One row always fits, however large.
+pub const PAGE_BYTES_MAX: usize = ENVELOPE_LEN_MAX;
+/// What a page's row may add to its envelope on the wire, in bytes.
+pub const PAGE_ROW_OVERHEAD: usize = 24;
+
+/// Requests a device keeps unanswered on one connection; a relay stops reading beyond it.
+pub const IN_FLIGHT_MAX: usize = 1_024;
+/// Envelope bytes a device keeps unacknowledged on one connection. One envelope always fits.
+pub const IN_FLIGHT_BYTES_MAX: usize = 4 * MIB;
+
+/// Longest device name, in bytes of UTF-8.
+pub const DEVICE_NAME_LEN_MAX: usize = 64;
+/// Longest platform word, in bytes.
+pub const PLATFORM_LEN_MAX: usize = 32;
+/// Longest app id, in bytes.
+pub const APP_ID_LEN_MAX: usize = 128;
+/// Members a group may have.
+pub const MEMBERS_MAX: usize = 256;
+/// Roster entries a device keeps: those of the members, of devices that paired twice, and of newer builds.
+pub const ROSTER_ENTRIES_MAX: usize = 2 * MEMBERS_MAX;
+/// Generations of a group's keys a device keeps.
+pub const EPOCHS_MAX: usize = 1_024;
+
+/// Relays one group uses.
+pub const RELAYS_MAX: usize = 16;
+/// Longest name of a relay (address, ticket, or id and host), in bytes.
+pub const RELAY_NAME_LEN_MAX: usize = 512;
+
+/// How long an invite lives.
+pub const INVITE_TTL: Duration = Duration::from_secs(600);
+/// Messages in one mailbox.
+pub const MAILBOX_MESSAGES_MAX: usize = 16;
+/// Bytes in one mailbox message.
+pub const MAILBOX_MESSAGE_LEN_MAX: usize = 16 * KIB;
+/// Longest a mailbox read may wait for the next message.
+pub const MAILBOX_WAIT_MAX: Duration = Duration::from_secs(25);
+/// Mailboxes a relay keeps at once.
+pub const MAILBOXES_MAX: usize = 10_000;
+
+/// Envelopes of unknown senders, unverified or waiting for a missing predecessor, that a device keeps a sender.
+pub const WAITING_PER_SENDER_MAX: usize = 4_096;
+/// Senders outside the roster whose envelopes a device keeps waiting for their entry.
+pub const UNKNOWN_SENDERS_MAX: usize = 16;
+/// Envelopes of senders outside the roster that a device keeps in all.
+pub const UNKNOWN_ENVELOPES_MAX: usize = 256;
+/// Envelopes a device keeps parked (signed by a member, but not readable here) in all.
+pub const PARKED_MAX: usize = 4_096;
+/// Bytes of those.
+pub const PARKED_BYTES_MAX: u64 = 64 * MIB as u64;
+/// Roster entries of a newer build that a device keeps.
+pub const UNKNOWN_ENTRIES_MAX: usize = 32;
+/// Separate runs of missing sequence numbers remembered a sender.
+pub const HOLES_PER_SENDER_MAX: usize = 256;
+
+/// A relay's defaults, each changed in its configuration.
+pub mod relay_defaults {
+    /// Largest payload, in bytes; an envelope may have [`super::ENVELOPE_OVERHEAD_MAX`] more.
+    pub const MAX_BLOB_SIZE: u64 = 1024 * 1024;
+    /// Envelope bytes a group may keep.
+    pub const MAX_GROUP_STORAGE: u64 = 100 * 1024 * 1024;
+    /// Control envelopes a group may keep beyond [`MAX_GROUP_STORAGE`], in bytes: removal works on a full relay.
+    pub const CONTROL_RESERVE: u64 = 4 * 1024 * 1024;
+    /// Size of the whole database, in bytes.
+    pub const MAX_DB_SIZE: u64 = 1024 * 1024 * 1024;
+    /// Seconds an envelope is kept that names no time to live of its own.
+    pub const DEFAULT_TTL: u64 = 7 * 24 * 3600;
+    /// Seconds an envelope may be kept at most; 0 for no limit.
+    pub const MAX_TTL: u64 = 0;
+    /// Groups on one relay.
+    pub const MAX_GROUPS: u64 = 1_000;
+    /// Connections in all.
+    pub const MAX_CONNECTIONS: u64 = 1_000;
+    /// Connections from one network address.
+    pub const CONNECTIONS_PER_IP: u64 = 10;
+    /// Connections of one device. Many are quadratic in iroh, and one is all a device needs.
+    pub const CONNECTIONS_PER_DEVICE: u64 = 4;
+    /// Messages a device may send a minute, once its burst is spent.
+    pub const MESSAGES_PER_MINUTE: u64 = 100;
+    /// Messages a device may send at once, so that an offline queue drains.
+    pub const MESSAGES_BURST: u64 = 50_000;
+    /// Groups one network address may create an hour.
+    pub const GROUPS_PER_IP_HOUR: u64 = 30;
+    /// Seconds between two cleanups.
+    pub const CLEANUP_INTERVAL: u64 = 3_600;
+    /// Seconds after which a device that never came back no longer holds retention up.
+    pub const DEVICE_EXPIRY: u64 = 90 * 24 * 3600;
+}
+
+const _: () = assert!(ENVELOPE_LEN_MAX + 1024 < FRAME_LEN_MAX, "an envelope must fit a PUSH frame");
+const _: () = assert!(
+    PAGE_BYTES_MAX + PAGE_ROWS_MAX as usize * PAGE_ROW_OVERHEAD + 1024 < FRAME_LEN_MAX,
+    "a full page must fit a frame"
+);
+const _: () =
+    assert!(PAGE_BYTES_MAX >= ENVELOPE_LEN_MAX, "one row must always fit a page, or a reader is stuck for ever");
+const _: () = assert!(IN_FLIGHT_BYTES_MAX >= ENVELOPE_LEN_MAX, "one envelope must always fit the window");
+const _: () = assert!(CONTROL_LEN_MAX < PAYLOAD_LEN_MAX, "control travels in envelopes");
+const _: () = assert!(MAILBOX_MESSAGE_LEN_MAX * MAILBOX_MESSAGES_MAX < FRAME_LEN_MAX, "a mailbox must fit a frame");

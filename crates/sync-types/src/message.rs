@@ -1,0 +1,333 @@
+//! What a device and a relay say to each other on their one long-lived stream.
+//!
+//! A message with an answer starts with a [`RequestId`] that the answer repeats; requests are pipelined. Which
+//! number stands for which message is fixed for ever: 01–03 greeting, 10–11 push, 20–25 pull, 30–31 presence,
+//! 40 delete, 50 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers, FF error.
+
+use bytes::Bytes;
+
+use crate::{
+    code::ErrorCode,
+    cursor::RelayCursor,
+    frame::{DecodeError, RawFrame, encode_frame},
+    id::{AuthPublic, BlobId, DeviceId, LogId, RelayGroupId, RelayId, RequestId, Run},
+    limits::PAGE_ROWS_MAX,
+    wire::{AtMost, message},
+};
+
+message! {
+    /// Opens a session: proves membership of the group to this relay, on this connection.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Hello {
+        /// The protocol version the device speaks.
+        pub version: u16,
+        /// The group, as this relay knows it. Must be the hash of `auth_public`.
+        pub group: RelayGroupId,
+        /// Public half of the group's Ed25519 key for this relay.
+        pub auth_public: AuthPublic,
+        /// How far the device has read this log; 0 for not at all.
+        pub last_cursor: RelayCursor,
+        /// The log `last_cursor` counts in, if the device has met one here.
+        pub log_id: Option<LogId>,
+        /// By `auth_public`, over [`crate::sign::hello`].
+        pub signature: Bytes,
+        /// Bits for later additions; 0.
+        pub features: u64,
+    }
+}
+
+message! {
+    /// The session is open.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Welcome {
+        /// The protocol version the relay speaks.
+        pub version: u16,
+        /// Who the relay is: its endpoint id.
+        pub relay: RelayId,
+        /// The log that holds this group here.
+        pub log_id: LogId,
+        /// Where the log ends; 0 for an empty one.
+        pub max_cursor: RelayCursor,
+        /// Rows up to here have left, and no page covers them.
+        pub floor_cursor: RelayCursor,
+        /// Rows after the device's `last_cursor`.
+        pub pending_count: u64,
+        /// What the relay accepts.
+        pub limits: Limits,
+        /// Bits for later additions; 0.
+        pub features: u64,
+    }
+}
+
+message! {
+    /// What a relay accepts, as its operator set it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Limits {
+        /// Largest payload in bytes; an envelope may have [`crate::limits::ENVELOPE_OVERHEAD_MAX`] more.
+        pub blob_len_max: u64,
+        /// Envelope bytes the group may keep.
+        pub group_bytes_max: u64,
+        /// Seconds an envelope is kept that asks for 0; 0 for as long as there is room.
+        pub ttl_s_default: u64,
+        /// Seconds an envelope is kept at most; 0 for no limit.
+        pub ttl_s_max: u64,
+        /// Requests a device may send at once.
+        pub burst: u64,
+        /// Requests a device may send a minute after that.
+        pub per_minute: u64,
+    }
+}
+
+message! {
+    /// Keep this envelope for the group.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Push {
+        /// Repeated by the answer.
+        pub id: RequestId,
+        /// Seconds since it was sealed: it expires that much sooner.
+        pub age_s: u32,
+        /// The envelope. Repeating it is harmless: it keeps its cursor.
+        pub envelope: Bytes,
+    }
+}
+
+message! {
+    /// The envelope is on the relay's disk.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PushAck {
+        /// The request's.
+        pub id: RequestId,
+        /// The envelope's.
+        pub blob_id: BlobId,
+        /// Where it stands in the log.
+        pub cursor: RelayCursor,
+        /// The log's run up to and with it.
+        pub run: Run,
+        /// The relay's clock in Unix milliseconds, for people.
+        pub timestamp_ms: u64,
+    }
+}
+
+message! {
+    /// Send the rows after a cursor.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Pull {
+        /// Repeated by every page that answers.
+        pub id: RequestId,
+        /// The last row the device has.
+        pub after: RelayCursor,
+        /// The device's run up to `after`. One that differs from the relay's is answered `log_forked`.
+        pub run: Run,
+        /// Rows in a page, at most [`PAGE_ROWS_MAX`]; 0 for the default.
+        pub limit: u32,
+        /// After the last page go on with every row as it comes, until the next PULL on this connection.
+        pub follow: bool,
+    }
+}
+
+message! {
+    /// A run of rows: those at `after + 1`, `after + 2`, … without a hole.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Page {
+        /// The request's.
+        pub id: RequestId,
+        /// The row before the first of these.
+        pub after: RelayCursor,
+        /// The rows, contiguous.
+        pub rows: AtMost<{ PAGE_ROWS_MAX as usize }, Row>,
+        /// Where the log ends. The reader is caught up when the last row is this one.
+        pub max_cursor: RelayCursor,
+    }
+}
+
+message! {
+    /// One row of a log.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Row {
+        /// What `bytes` is: a [`RowKind`] number.
+        pub kind: u8,
+        /// The relay's clock at its arrival in Unix milliseconds, for people.
+        pub timestamp_ms: u64,
+        /// An envelope, or the 16 bytes of a blob id.
+        pub bytes: Bytes,
+    }
+}
+
+/// What a row of a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RowKind {
+    /// `bytes` is the envelope.
+    Blob = 0,
+    /// The envelope left when its time was over; `bytes` is its blob id.
+    Expired = 1,
+    /// The envelope is the device's own and came over this connection; `bytes` is its blob id.
+    Yours = 2,
+}
+
+impl RowKind {
+    /// The kind of this number, if it is one.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        Some(match number {
+            0 => Self::Blob,
+            1 => Self::Expired,
+            2 => Self::Yours,
+            _ => return None,
+        })
+    }
+}
+
+message! {
+    /// The device holds every row up to here on its own disk. Not answered.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Ack {
+        /// The last row of those.
+        pub cursor: RelayCursor,
+    }
+}
+
+message! {
+    /// Answers a PULL from below the floor: those rows left without a trace. Compare frontiers and pull again
+    /// from `floor_cursor`.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Gap {
+        /// The request's.
+        pub id: RequestId,
+        /// The last row that left.
+        pub floor_cursor: RelayCursor,
+        /// The log's run up to and with it.
+        pub floor_run: Run,
+    }
+}
+
+message! {
+    /// Send one envelope by its id.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Get {
+        /// Repeated by the answer.
+        pub id: RequestId,
+        /// Which.
+        pub blob_id: BlobId,
+    }
+}
+
+message! {
+    /// Answers GET. An envelope the relay doesn't hold is `not_found`.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Got {
+        /// The request's.
+        pub id: RequestId,
+        /// The envelope.
+        pub envelope: Bytes,
+    }
+}
+
+message! {
+    /// Something new is in the log of a device that doesn't follow it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Notify {
+        /// The newest row's blob.
+        pub blob_id: BlobId,
+        /// The newest row.
+        pub cursor: RelayCursor,
+        /// Who sealed it.
+        pub sender: DeviceId,
+        /// Its length in bytes.
+        pub size: u32,
+        /// The relay's clock in Unix milliseconds, for people.
+        pub timestamp_ms: u64,
+    }
+}
+
+message! {
+    /// A refusal. Its text is the code's own: none travels.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Refused {
+        /// The request's; 0 if it refuses the connection as a whole.
+        pub id: RequestId,
+        /// An [`ErrorCode`] number.
+        pub code: u16,
+        /// Milliseconds to wait before the same again; 0 if waiting does not help, or nothing is known.
+        pub retry_after_ms: u32,
+    }
+}
+
+impl Refused {
+    /// The code, or [`ErrorCode::Internal`] for one that only a newer build knows.
+    pub fn error(&self) -> ErrorCode {
+        ErrorCode::from_number(self.code).unwrap_or(ErrorCode::Internal)
+    }
+}
+
+macro_rules! messages {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $number:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$variant_meta])* $variant($variant),)* }
+
+        impl $name {
+            /// Every message of this direction: its type byte and its name, for documents and tests.
+            pub const TYPES: &'static [(u8, &'static str)] = &[$(($number, stringify!($variant))),*];
+
+            /// The whole frame: length, type byte, MessagePack.
+            pub fn to_frame(&self) -> Bytes {
+                match self { $(Self::$variant(message) => encode_frame($number, message),)* }
+            }
+
+            /// Reads a frame's content.
+            ///
+            /// # Errors
+            /// [`DecodeError::UnknownType`] for a type of a newer build, which is answered and skipped;
+            /// [`DecodeError::Malformed`] for anything else, which ends the connection.
+            pub fn from_frame(frame: &RawFrame) -> Result<Self, DecodeError> {
+                match frame.kind {
+                    $($number => Ok(Self::$variant(frame.decode()?)),)*
+                    _ => Err(frame.unknown()),
+                }
+            }
+        }
+
+        $(impl From<$variant> for $name {
+            fn from(message: $variant) -> Self {
+                Self::$variant(message)
+            }
+        })*
+    };
+}
+pub(crate) use messages;
+
+messages! {
+    /// From a device to a relay.
+    pub enum DeviceMsg {
+        /// See [`Hello`].
+        Hello = 0x01,
+        /// See [`Push`].
+        Push = 0x10,
+        /// See [`Pull`].
+        Pull = 0x20,
+        /// See [`Ack`].
+        Ack = 0x22,
+        /// See [`Get`].
+        Get = 0x24,
+    }
+}
+
+messages! {
+    /// From a relay to a device.
+    pub enum RelayMsg {
+        /// See [`Welcome`].
+        Welcome = 0x02,
+        /// See [`PushAck`].
+        PushAck = 0x11,
+        /// See [`Page`].
+        Page = 0x21,
+        /// See [`Gap`].
+        Gap = 0x23,
+        /// See [`Got`].
+        Got = 0x25,
+        /// See [`Notify`].
+        Notify = 0x31,
+        /// See [`Refused`].
+        Refused = 0xFF,
+    }
+}
