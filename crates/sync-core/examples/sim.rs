@@ -1,0 +1,79 @@
+//! Runs the simulator over a range of seeds: `sim N [--seed FIRST]`. Ends with `N seeds, F failed`.
+//!
+//! `sim prove` switches off one protection after the other and prints the first seed whose checks see it.
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::Instant,
+};
+
+use sync_core::{
+    Protection,
+    sim::{self, Report},
+};
+
+#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("prove") {
+        return prove();
+    }
+    let mut args = std::env::args().skip(1);
+    let (mut count, mut first) = (1_000, 0);
+    while let Some(arg) = args.next() {
+        let number = if arg == "--seed" { args.next() } else { Some(arg.clone()) };
+        let Some(number) = number.and_then(|number| number.parse().ok()) else {
+            println!("usage: sim N [--seed FIRST]");
+            return ExitCode::from(2);
+        };
+        *if arg == "--seed" { &mut first } else { &mut count } = number;
+    }
+    let started = Instant::now();
+    let (next, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let total = thread::scope(|scope| {
+        let work = || {
+            let mut total = Report::default();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    return total;
+                }
+                let seed = first + index;
+                match sim::run(seed) {
+                    Ok(report) => total = total.plus(&report),
+                    Err(violation) => {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        println!("seed {seed}: {violation}");
+                    }
+                }
+            }
+        };
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let reports =
+            workers.into_iter().map(|worker| worker.join().expect("a panic in a run is a failure of its own"));
+        reports.fold(Report::default(), |total, report| total.plus(&report))
+    });
+    let rate = count as f64 / started.elapsed().as_secs_f64();
+    println!("{} steps, {} pushes, {} crashes, {rate:.0} seeds/s", total.steps, total.pushed, total.crashes);
+    let failed = failed.into_inner();
+    println!("{count} seeds, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+fn prove() -> ExitCode {
+    let mut all = true;
+    for protection in Protection::ALL {
+        let caught = (0..1_000).find_map(|seed| Some((seed, sim::run_without(seed, protection).err()?)));
+        match caught {
+            Some((seed, violation)) => println!("{protection:?} | {seed} | {violation}"),
+            None => {
+                println!("{protection:?} | not seen in 1,000 seeds");
+                all = false;
+            }
+        }
+    }
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,382 @@
+//! The engine: one device's side of everything, decided without doing any of it.
+//!
+//! [`Engine::handle`] takes what happened and the time, and returns what to do about it, in an order that keeps
+//! every promise through a crash between any two actions: durable first, then sent, then told. The parts it
+//! decides with are [`crate::outbox`] (what this device sealed), [`crate::inbox`] (what others sealed) and a
+//! [`crate::link`] for each relay.
+
+mod hearing;
+mod sending;
+mod standing;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use rand_core::SeedableRng;
+use sync_types::{
+    DeviceMsg, ErrorCode, Kind, LocalCursor, RelayId, Seq,
+    limits::{PAYLOAD_LEN_MAX, PROTOCOL_VERSION},
+    message::Hello,
+};
+
+use crate::{
+    context::{Context, Effects, LocalLog},
+    event::{Action, Event, HeldRow, Input, Load, Now, PushState, Pushed, RelayState, StoreOp, Stored, Token, Wait},
+    inbox::{Dropped, Inbox},
+    keys::{DeviceKey, GroupKeys},
+    link::{Link, Phase},
+    outbox::Outbox,
+    protection::{Protection, Protections},
+    roster::{Change, Roster},
+    seal::Verifier,
+    status::Badge,
+    timing::backoff_ms,
+};
+
+/// Envelope bytes asked for at a time when what is to be sent has to be read first.
+const LOAD_BYTES: usize = 1024 * 1024;
+
+/// What an engine is, apart from what it has stored: keys, and where to find its relays.
+#[derive(Debug)]
+pub struct Setup {
+    /// This device's signing key.
+    pub device_key: Arc<DeviceKey>,
+    /// What opens and seals the group's envelopes.
+    pub keys: Arc<GroupKeys>,
+    /// The relays to use, in order of preference.
+    pub relays: Vec<RelayId>,
+}
+
+/// One device in one group.
+#[derive(Debug)]
+pub struct Engine {
+    context: Context,
+    outbox: Outbox,
+    inbox: Inbox,
+    links: Vec<Link>,
+    /// What is known of relays that are not in use now.
+    idle_states: BTreeMap<RelayId, RelayState>,
+    online: bool,
+    loading_own: bool,
+    last_connect_ms: u64,
+    identity_reused: bool,
+    synced_ms: Option<u64>,
+    actions: Vec<Action>,
+}
+
+impl Engine {
+    /// Opens an engine on what is stored. Its first actions come with the first input, which is due at once.
+    ///
+    /// `seed` is 32 bytes of the caller's best randomness, used once: nonces and identifiers come from it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StoreCorrupt`] if the stored roster is not one, or this device is not in it.
+    pub fn open(setup: Setup, stored: Stored, seed: [u8; 32], now: Now) -> Result<Self, ErrorCode> {
+        Self::open_with(setup, stored, seed, now, Protections::default())
+    }
+
+    pub(crate) fn open_with(
+        setup: Setup,
+        stored: Stored,
+        seed: [u8; 32],
+        now: Now,
+        protections: Protections,
+    ) -> Result<Self, ErrorCode> {
+        let me = setup.device_key.device_id();
+        let mut roster = Roster::new(setup.keys.group_id());
+        for entry in &stored.roster {
+            roster.apply(entry.clone()).map_err(|_| ErrorCode::StoreCorrupt)?;
+        }
+        if !roster.is_member(&me) {
+            return Err(ErrorCode::StoreCorrupt);
+        }
+        let mut context = Context {
+            me,
+            device_key: setup.device_key,
+            keys: setup.keys,
+            roster,
+            local: LocalLog { head: stored.head_cursor, app_acked: stored.app_acked },
+            rng: rand_chacha::ChaCha20Rng::from_seed(seed),
+            verifier: Verifier::default(),
+            protections,
+        };
+        let own = stored.senders.iter().find(|row| row.sender == me);
+        let outbox = own.filter(|_| protections.hold(Protection::StoredHead));
+        let outbox =
+            outbox.map_or_else(Outbox::default, |row| Outbox::open(row.seq, row.hash, stored.offered, stored.own));
+        let parked = (stored.parked, stored.parked_bytes);
+        let inbox = Inbox::open(stored.senders, stored.waiting, parked, &mut context);
+        let mut engine = Self {
+            context,
+            outbox,
+            inbox,
+            links: Vec::new(),
+            idle_states: stored.relays.into_iter().collect(),
+            online: true,
+            loading_own: false,
+            last_connect_ms: now.mono_ms,
+            identity_reused: stored.identity_reused,
+            synced_ms: None,
+            actions: Vec::new(),
+        };
+        engine.use_relays(now, &setup.relays);
+        engine.introduce_myself(now);
+        if engine.inbox.parked().next().is_some() {
+            engine.actions.push(Action::Load(Load::Parked { after: None, bytes: LOAD_BYTES }));
+        }
+        Ok(engine)
+    }
+
+    /// Feeds one input. The caller performs the returned actions in order and to the end; see [`crate::event`].
+    pub fn handle(&mut self, now: Now, input: Input) -> impl Iterator<Item = Action> + '_ {
+        match input {
+            Input::Push { token, payload, ttl_s, wait } => self.push(now, token, payload, ttl_s, wait),
+            Input::Forget { token } => self.outbox.forget_waiter(token),
+            Input::AppAck { cursor } => self.app_ack(cursor),
+            Input::Admit { entry } => self.admit(now, entry),
+            Input::Connected { relay, exporter } => {
+                self.on_link(relay, |engine, index| engine.greet(now, index, &exporter))
+            }
+            Input::Lost { relay, reason } => self.on_link(relay, |engine, index| engine.lost(now, index, reason)),
+            Input::Received { relay, message } => {
+                self.on_link(relay, |engine, index| engine.receive(now, index, message))
+            }
+            Input::Loaded { load, rows, position } => self.loaded(now, load, rows, position),
+            Input::Timer => {}
+            Input::Nudge => self.nudge(now),
+            Input::Online { online } => self.set_online(now, online),
+            Input::Relays { relays } => self.use_relays(now, &relays),
+        }
+        self.keep_time(now);
+        #[cfg(feature = "test-utils")]
+        crate::sim::misorder(self.context.protections, &mut self.actions);
+        self.actions.drain(..)
+    }
+
+    /// When [`Input::Timer`] is due, in monotonic milliseconds.
+    pub fn wake_at(&self) -> Option<u64> {
+        let links = self.links.iter().filter(|_| self.online).filter_map(Link::wake_at);
+        links.chain(self.inbox.wake_at()).min()
+    }
+
+    /// The group's members.
+    pub fn roster(&self) -> &Roster {
+        &self.context.roster
+    }
+
+    /// Envelopes that were not worth keeping since this engine was opened.
+    pub fn dropped(&self) -> Dropped {
+        self.inbox.dropped()
+    }
+
+    fn push(&mut self, now: Now, token: Token, payload: Bytes, ttl_s: u32, wait: Wait) {
+        let relay_max = |link: &Link| link.limits.as_ref().map_or(u64::MAX, |limits| limits.blob_len_max);
+        let len_max = self.links.iter().map(relay_max).fold(PAYLOAD_LEN_MAX as u64, u64::min);
+        let refusal = if self.identity_reused {
+            Some(ErrorCode::IdentityReused)
+        } else if payload.len() as u64 > len_max {
+            Some(ErrorCode::BlobTooLarge)
+        } else {
+            None
+        };
+        if let Some(code) = refusal {
+            self.actions.push(Action::Reply { token, result: Err(code) });
+            return;
+        }
+        let row = self.outbox.seal(&mut self.context, now, Kind::Data, ttl_s, payload);
+        let cursor = row.cursor.expect("data has a place in the local log");
+        let (seq, push_id) = (row.seq, row.push_id);
+        self.store_own(row, Vec::new());
+        let pushed = Pushed { push_id, cursor, state: PushState::Queued };
+        match wait {
+            Wait::Local => self.actions.push(Action::Reply { token, result: Ok(pushed) }),
+            Wait::Relay | Wait::All => self.outbox.wait(seq, token, wait, pushed),
+        }
+        self.hurry(now);
+        self.pump(now);
+    }
+
+    fn app_ack(&mut self, cursor: LocalCursor) {
+        let local = &mut self.context.local;
+        if cursor > local.app_acked && cursor <= local.head {
+            local.app_acked = cursor;
+            self.actions.push(Action::Store(vec![StoreOp::AppAck { cursor }]));
+        }
+    }
+
+    /// Publishes a roster entry of this device's making.
+    fn admit(&mut self, now: Now, entry: Bytes) {
+        let result = self.try_admit(now, entry);
+        self.actions.push(Action::Admitted { result });
+        self.pump(now);
+    }
+
+    fn try_admit(&mut self, now: Now, entry: Bytes) -> Result<(), ErrorCode> {
+        if self.identity_reused {
+            return Err(ErrorCode::IdentityReused);
+        }
+        if self.context.roster.is_full() {
+            return Err(ErrorCode::GroupTooLarge);
+        }
+        let change = self.context.roster.apply(entry.clone()).map_err(|error| error.code())?;
+        let row = self.outbox.seal(&mut self.context, now, Kind::Control, 0, entry.clone());
+        self.store_own(row, vec![StoreOp::Roster { entry }]);
+        if let Change::Added(joined) = change {
+            self.actions.extend(joined.into_iter().map(|device| Action::Emit(Event::DeviceJoined { device })));
+        }
+        Ok(())
+    }
+
+    /// A device's first envelope is the roster entry that made it a member: whoever meets it knows it from then on.
+    fn introduce_myself(&mut self, now: Now) {
+        if self.outbox.head() > Seq::START || !self.context.protections.hold(Protection::Introduction) {
+            return;
+        }
+        if let Some(entry) = self.context.roster.entry_of(&self.context.me).cloned() {
+            let row = self.outbox.seal(&mut self.context, now, Kind::Control, 0, entry);
+            self.store_own(row, Vec::new());
+        }
+    }
+
+    /// Makes an own envelope durable. If somebody is there to be sent it, that is noted in the same breath.
+    fn store_own(&mut self, row: HeldRow, others: Vec<StoreOp>) {
+        let mut ops = others;
+        ops.push(StoreOp::PutOwn(row));
+        if self.links.iter().any(Link::is_live) {
+            ops.extend(self.outbox.offer_all().map(|through| StoreOp::Offered { through }));
+        }
+        self.actions.push(Action::Store(ops));
+    }
+
+    fn nudge(&mut self, now: Now) {
+        for link in &mut self.links {
+            link.hurry(now, 0);
+            link.unpause();
+        }
+        self.pump(now);
+    }
+
+    /// There is something to send: a connection that would be tried later is tried soon.
+    fn hurry(&mut self, now: Now) {
+        for link in &mut self.links {
+            link.hurry(now, self.last_connect_ms);
+        }
+    }
+
+    fn set_online(&mut self, now: Now, online: bool) {
+        self.online = online;
+        for index in 0..self.links.len() {
+            if online {
+                self.links[index].hurry(now, 0);
+            } else {
+                self.disconnect(now, index, None);
+            }
+        }
+    }
+
+    fn use_relays(&mut self, now: Now, relays: &[RelayId]) {
+        for link in std::mem::take(&mut self.links) {
+            if relays.contains(&link.relay) {
+                self.links.push(link);
+            } else {
+                if !matches!(link.phase, Phase::Idle { .. }) {
+                    self.actions.push(Action::Disconnect { relay: link.relay });
+                }
+                self.idle_states.extend(link.state.map(|state| (link.relay, state)));
+            }
+        }
+        for relay in relays {
+            if self.index_of(relay).is_none() {
+                let state = self.idle_states.remove(relay);
+                self.links.push(Link::new(*relay, state, now, self.context.protections));
+            }
+        }
+        self.links.sort_by_key(|link| relays.iter().position(|relay| *relay == link.relay));
+    }
+
+    // ── Connections ──
+
+    fn index_of(&self, relay: &RelayId) -> Option<usize> {
+        self.links.iter().position(|link| link.relay == *relay)
+    }
+
+    /// For what comes from a relay: one that is not in use any more is not listened to.
+    fn on_link(&mut self, relay: RelayId, act: impl FnOnce(&mut Self, usize)) {
+        if let Some(index) = self.index_of(&relay) {
+            act(self, index);
+        }
+    }
+
+    fn keep_time(&mut self, now: Now) {
+        for index in 0..self.links.len() {
+            if self.links[index].is_silent(now) {
+                self.disconnect(now, index, Some(ErrorCode::TimedOut));
+            }
+            let link = &mut self.links[index];
+            if self.online && link.is_due(now) {
+                link.phase = Phase::Connecting { since_ms: now.mono_ms };
+                self.last_connect_ms = now.mono_ms;
+                self.actions.push(Action::Connect { relay: link.relay });
+            }
+            let told = link.tell(now);
+            self.send(index, told);
+        }
+        let live = self.links.iter().any(Link::is_live);
+        let caught_up = live && self.links.iter().all(|link| !link.is_live() || link.is_caught_up());
+        let mut effects = Effects::default();
+        self.inbox.check_gaps(&mut self.context, now, caught_up, &mut effects);
+        self.actions.extend(effects.into_actions());
+        self.pump(now);
+        if self.badge() == Badge::Synced && self.synced_ms.is_none_or(|at| at / 1_000 != now.wall_ms / 1_000) {
+            self.synced_ms = Some(now.wall_ms);
+        }
+    }
+
+    fn send(&mut self, index: usize, message: impl IntoIterator<Item = DeviceMsg>) {
+        let relay = self.links[index].relay;
+        self.actions.extend(message.into_iter().map(|message| Action::Send { relay, message }));
+    }
+
+    fn greet(&mut self, now: Now, index: usize, exporter: &[u8; 32]) {
+        let link = &mut self.links[index];
+        if !matches!(link.phase, Phase::Connecting { .. }) {
+            return;
+        }
+        link.phase = Phase::Greeting { since_ms: now.mono_ms };
+        let auth = self.context.keys.current().secret().relay_auth(&link.relay);
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            group: auth.relay_group_id(),
+            auth_public: auth.public(),
+            last_cursor: link.pulled(),
+            log_id: link.state.as_ref().map(|state| state.log_id),
+            signature: auth.sign_hello(&self.context.me, &link.relay, exporter).to_vec().into(),
+            features: 0,
+        };
+        self.send(index, [hello.into()]);
+    }
+
+    /// The connection broke by itself.
+    fn lost(&mut self, now: Now, index: usize, reason: Option<ErrorCode>) {
+        let link = &mut self.links[index];
+        if matches!(link.phase, Phase::Idle { .. }) {
+            return;
+        }
+        let was_live = link.is_live();
+        let retry_ms = now.mono_ms + backoff_ms(link.attempt(), &mut self.context.rng);
+        link.lost(retry_ms, reason);
+        if was_live {
+            let relay = link.relay;
+            self.actions.push(Action::Emit(Event::Disconnected { relay, reason }));
+        }
+    }
+
+    /// The connection is of no more use.
+    fn disconnect(&mut self, now: Now, index: usize, reason: Option<ErrorCode>) {
+        let link = &self.links[index];
+        if !matches!(link.phase, Phase::Idle { .. }) {
+            self.actions.push(Action::Disconnect { relay: link.relay });
+            self.lost(now, index, reason);
+        }
+    }
+}

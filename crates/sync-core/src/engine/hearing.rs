@@ -1,0 +1,244 @@
+//! What a relay says, and what follows from it.
+
+use sync_types::{
+    ErrorCode, RelayCursor, RelayMsg, Seq,
+    limits::PROTOCOL_VERSION,
+    message::{Gap, Page, PushAck, Refused, Welcome},
+};
+
+use super::Engine;
+use crate::{
+    context::Effects,
+    event::{Action, Event, Now, PushState, Pushed, StoreOp},
+    link::{Fit, Link, Offer, Phase},
+    timing::REFUSED_RETRY_MS,
+};
+
+impl Engine {
+    pub(super) fn receive(&mut self, now: Now, index: usize, message: RelayMsg) {
+        let expected = match (&self.links[index].phase, &message) {
+            (Phase::Idle { .. } | Phase::Connecting { .. }, _) => return,
+            (Phase::Greeting { .. }, RelayMsg::Welcome(_) | RelayMsg::Refused(_)) => true,
+            (Phase::Greeting { .. }, _) | (Phase::Live, RelayMsg::Welcome(_)) => false,
+            (Phase::Live, _) => true,
+        };
+        if !expected {
+            self.disconnect(now, index, Some(ErrorCode::Malformed));
+            return;
+        }
+        match message {
+            RelayMsg::Welcome(welcome) => self.welcome(now, index, welcome),
+            RelayMsg::PushAck(ack) => self.push_ack(index, ack),
+            RelayMsg::Page(page) => self.page(now, index, page),
+            RelayMsg::Gap(gap) => self.floor(now, index, gap),
+            RelayMsg::Refused(refused) => self.refused(now, index, refused),
+            // Asked for by nothing in this build: following makes NOTIFY, and contiguous pages make GET, needless.
+            RelayMsg::Got(_) | RelayMsg::Notify(_) => {}
+        }
+        self.links[index].heard(now);
+        self.pump(now);
+    }
+
+    pub(super) fn welcome(&mut self, now: Now, index: usize, welcome: Welcome) {
+        let link = &mut self.links[index];
+        if welcome.version != PROTOCOL_VERSION || welcome.relay != link.relay {
+            let code = if welcome.relay == link.relay {
+                ErrorCode::VersionUnsupported
+            } else {
+                ErrorCode::RelayIdentityChanged
+            };
+            self.disconnect(now, index, Some(code));
+            return;
+        }
+        let relay = link.relay;
+        let known = link.state.is_some();
+        let holding = self.inbox.holds_anything();
+        let limits = welcome.limits.clone();
+        let regressed = link.welcomed(now, welcome.log_id, welcome.max_cursor, welcome.limits, holding);
+        let (max_cursor, pending_count) = (welcome.max_cursor, welcome.pending_count);
+        self.actions.push(Action::Emit(Event::Connected { relay, max_cursor, pending_count, limits }));
+        if regressed {
+            self.actions.push(Action::Emit(Event::RelayRegressed { relay }));
+        }
+        if regressed || !known {
+            self.note_relay(index);
+        }
+        if let Some(through) = self.outbox.offer_all() {
+            self.actions.push(Action::Store(vec![StoreOp::Offered { through }]));
+        }
+        let pull = self.links[index].pull(now);
+        self.send(index, pull);
+    }
+
+    pub(super) fn push_ack(&mut self, index: usize, ack: PushAck) {
+        let link = &mut self.links[index];
+        let Some(flight) = link.answered(ack.id) else { return };
+        link.problem = None;
+        link.confirmed(ack.cursor, ack.run);
+        match flight.what {
+            Offer::Own(seq) if flight.blob_id == ack.blob_id => self.acknowledged(index, [seq]),
+            Offer::Own(_) => {}
+            Offer::Refill(_) => self.refill_settled(index),
+        }
+    }
+
+    /// Own envelopes are on this relay's disk.
+    pub(super) fn acknowledged(&mut self, index: usize, seqs: impl IntoIterator<Item = Seq>) {
+        let relay = self.links[index].relay;
+        let mut changed = false;
+        for seq in seqs {
+            if !self.links[index].acknowledge(seq) {
+                continue;
+            }
+            changed = true;
+            if let Some((cursor, push_id)) = self.outbox.get(seq).and_then(|queued| queued.blob) {
+                self.actions.push(Action::Emit(Event::BlobPushed { cursor, push_id, relay }));
+            }
+            let on_all = self.links.iter().all(|link| link.has(seq));
+            let state = if on_all { PushState::All } else { PushState::Relay };
+            for (token, pushed) in self.outbox.take_waiters(seq, on_all) {
+                self.actions.push(Action::Reply { token, result: Ok(Pushed { state, ..pushed }) });
+            }
+        }
+        if changed {
+            self.note_relay(index);
+            let live = self.links.iter().filter(|link| link.is_live());
+            if let Some(through) = live.map(Link::acked_through).min() {
+                self.outbox.forget_through(through);
+            }
+        }
+    }
+
+    pub(super) fn page(&mut self, now: Now, index: usize, page: Page) {
+        let link = &mut self.links[index];
+        let new = match link.read(page) {
+            Fit::Next(new) => new,
+            Fit::Stale => return,
+            Fit::Broken => {
+                self.disconnect(now, index, Some(ErrorCode::Malformed));
+                return;
+            }
+            Fit::Forked => {
+                self.regressed(now, index);
+                return;
+            }
+        };
+        for blob_id in new.expired {
+            self.inbox.expired(blob_id);
+        }
+        let mut effects = Effects::default();
+        let seen = self.inbox.receive(&mut self.context, now, new.envelopes, &mut effects);
+        let me = self.context.me;
+        let own = seen.iter().filter(|(sender, _, _)| *sender == me);
+        let made: Vec<_> = own.map(|(_, seq, hash)| (*seq, self.outbox.made(*seq, *hash))).collect();
+        if made.iter().any(|(_, made)| *made == Some(false)) && !self.identity_reused {
+            self.identity_reused = true;
+            effects.ops.push(StoreOp::IdentityReused);
+            let relay = Some(self.links[index].relay);
+            effects.events.push(Event::Failed { relay, code: ErrorCode::IdentityReused });
+        }
+        let (relay, state) = (self.links[index].relay, self.links[index].state.clone());
+        let position = state.map(|state| StoreOp::Relay { relay, state });
+        if effects.ops.is_empty() {
+            self.actions.extend(position.filter(|_| new.count > 0).map(|op| Action::Note(vec![op])));
+        } else {
+            effects.ops.extend(position);
+        }
+        self.actions.extend(effects.into_actions());
+        let shown = made.into_iter().filter(|(_, made)| *made == Some(true)).map(|(seq, _)| seq);
+        self.acknowledged(index, shown);
+        let link = &mut self.links[index];
+        if link.state.as_ref().is_some_and(|state| state.refill.is_some()) {
+            seen.iter().for_each(|(sender, seq, _)| link.coverage.entry(*sender).or_default().insert(*seq));
+        }
+        if self.inbox.take_reread_due() {
+            self.reread_all(now);
+        }
+    }
+
+    /// The log isn't the one we know, though its id is: the relay was restored from a backup.
+    pub(super) fn regressed(&mut self, now: Now, index: usize) {
+        if !self.links[index].may_regress() {
+            self.disconnect(now, index, Some(ErrorCode::LogForked));
+            return;
+        }
+        let holding = self.inbox.holds_anything();
+        let link = &mut self.links[index];
+        let relay = link.relay;
+        if let Some(log_id) = link.state.as_ref().map(|state| state.log_id) {
+            link.begin_log(log_id, holding);
+        }
+        self.note_relay(index);
+        self.actions.push(Action::Emit(Event::RelayRegressed { relay }));
+        let pull = self.links[index].pull(now);
+        self.send(index, pull);
+    }
+
+    pub(super) fn floor(&mut self, now: Now, index: usize, gap: Gap) {
+        let link = &mut self.links[index];
+        if !link.is_pull(gap.id) {
+            return;
+        }
+        if link.skip_to(gap.floor_cursor, gap.floor_run) {
+            self.note_relay(index);
+            let pull = self.links[index].pull(now);
+            self.send(index, pull);
+        } else {
+            self.disconnect(now, index, Some(ErrorCode::Malformed));
+        }
+    }
+
+    pub(super) fn refused(&mut self, now: Now, index: usize, refused: Refused) {
+        let code = refused.error();
+        if refused.id == 0 {
+            self.disconnect(now, index, Some(code));
+        } else if self.links[index].is_pull(refused.id) {
+            // A log of which nothing was read can't differ from what was.
+            if code == ErrorCode::LogForked && self.links[index].pulled() > RelayCursor::START {
+                self.regressed(now, index);
+            } else {
+                self.disconnect(now, index, Some(code));
+            }
+        } else if let Some(flight) = self.links[index].answered(refused.id) {
+            self.push_refused(now, index, flight.what, code, refused.retry_after_ms);
+        }
+    }
+
+    pub(super) fn push_refused(&mut self, now: Now, index: usize, what: Offer, code: ErrorCode, retry_after_ms: u32) {
+        let relay = self.links[index].relay;
+        let wait_ms = if retry_after_ms == 0 { REFUSED_RETRY_MS } else { u64::from(retry_after_ms) };
+        let link = &mut self.links[index];
+        match (code, what) {
+            (ErrorCode::RateLimited, what) => link.pause(now.mono_ms + wait_ms, what),
+            (ErrorCode::GroupFull | ErrorCode::StorageFull, what) => {
+                link.pause(now.mono_ms + wait_ms, what);
+                if link.problem.replace(code) != Some(code) {
+                    self.actions.push(Action::Emit(Event::Failed { relay: Some(relay), code }));
+                }
+            }
+            (code, Offer::Own(seq)) => {
+                link.refuse(seq, code);
+                self.actions.push(Action::Emit(Event::Failed { relay: Some(relay), code }));
+            }
+            // What the relay lost and will not take again stays here; nobody's badge is wrong for it.
+            (_, Offer::Refill(_)) => self.refill_settled(index),
+        }
+    }
+
+    pub(super) fn reread_all(&mut self, now: Now) {
+        for index in 0..self.links.len() {
+            self.links[index].reread();
+            if self.links[index].is_live() {
+                let pull = self.links[index].pull(now);
+                self.send(index, pull);
+            }
+        }
+    }
+
+    pub(super) fn note_relay(&mut self, index: usize) {
+        let link = &self.links[index];
+        if let Some(state) = link.state.clone() {
+            self.actions.push(Action::Note(vec![StoreOp::Relay { relay: link.relay, state }]));
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What goes out: own envelopes first, then what a relay lost.
+
+use sync_types::{ErrorCode, message::Push};
+
+use super::{Engine, LOAD_BYTES};
+use crate::{
+    context::Effects,
+    event::{Action, Event, HeldRow, Load, Now},
+    link::Offer,
+};
+
+impl Engine {
+    /// Sends what may be sent, to everybody.
+    pub(super) fn pump(&mut self, now: Now) {
+        for index in 0..self.links.len() {
+            while self.links[index].has_room(now) && self.offer_next(now, index) {}
+            self.links[index].forgive(self.outbox.head());
+        }
+    }
+
+    /// Offers one envelope. Whether there was one at hand.
+    pub(super) fn offer_next(&mut self, now: Now, index: usize) -> bool {
+        let link = &mut self.links[index];
+        let Some(seq) = link.next_own(self.outbox.head()).filter(|_| !self.identity_reused) else {
+            return self.offer_refill(now, index);
+        };
+        let Some(queued) = self.outbox.get(seq) else {
+            if !std::mem::replace(&mut self.loading_own, true) {
+                self.actions.push(Action::Load(Load::Own { from: seq, bytes: LOAD_BYTES }));
+            }
+            return false;
+        };
+        let (blob_id, envelope, age_s) = (queued.blob_id, queued.envelope.clone(), age_s(now, queued.held_ms));
+        let id = link.offer(now, Offer::Own(seq), blob_id, envelope.len());
+        self.send(index, [Push { id, age_s, envelope }.into()]);
+        true
+    }
+
+    /// Offers a relay that lost rows something it is not known to hold, once its log is read.
+    pub(super) fn offer_refill(&mut self, now: Now, index: usize) -> bool {
+        let link = &mut self.links[index];
+        if !link.is_caught_up() || link.state.as_ref().is_none_or(|state| state.refill.is_none()) {
+            return false;
+        }
+        while let Some(row) = link.refill.pop_front() {
+            if link.covers(&row) {
+                continue;
+            }
+            let (blob_id, envelope, age_s) = (row.hash.blob_id(), row.envelope.clone(), age_s(now, row.held_ms));
+            let id = link.offer(now, Offer::Refill(Box::new(row)), blob_id, envelope.len());
+            self.send(index, [Push { id, age_s, envelope }.into()]);
+            return true;
+        }
+        self.refill_settled(index);
+        false
+    }
+
+    /// Goes on refilling when everything loaded for it is answered.
+    pub(super) fn refill_settled(&mut self, index: usize) {
+        let link = &mut self.links[index];
+        let (relay, loaded) = (link.relay, link.refill_loaded);
+        if link.refill_loading || !link.refill_settled() {
+            return;
+        }
+        if let Some(refill) = link.state.as_mut().and_then(|state| state.refill.as_mut()) {
+            *refill = loaded;
+            link.refill_loading = true;
+            self.note_relay(index);
+            self.actions.push(Action::Load(Load::Held { relay, after: loaded, bytes: LOAD_BYTES }));
+        }
+    }
+
+    pub(super) fn loaded(&mut self, now: Now, load: Load, rows: Vec<HeldRow>, position: u64) {
+        match load {
+            Load::Own { from, .. } => {
+                self.loading_own = false;
+                if rows.first().is_none_or(|row| row.seq != from) {
+                    // A row the store once took is gone. That is shown, and does not stop the others.
+                    self.links.iter_mut().for_each(|link| link.refuse(from, ErrorCode::StoreCorrupt));
+                    self.actions.push(Action::Emit(Event::Failed { relay: None, code: ErrorCode::StoreCorrupt }));
+                }
+                self.outbox.remember_loaded(&rows);
+            }
+            Load::Held { relay, after, .. } => {
+                let me = self.context.me;
+                let Some(index) = self.index_of(&relay) else { return };
+                let link = &mut self.links[index];
+                // Answers to questions of an earlier connection are for nobody.
+                if !link.refill_loading || link.refill_loaded != after {
+                    return;
+                }
+                link.refill_loading = false;
+                if rows.is_empty() && !std::mem::replace(&mut link.refill_waiting, true) {
+                    link.refill.extend(self.inbox.waiting_rows(now));
+                } else if rows.is_empty() {
+                    if let Some(state) = &mut link.state {
+                        state.refill = None;
+                    }
+                    link.coverage.clear();
+                    self.note_relay(index);
+                } else {
+                    link.refill_loaded = position;
+                    link.refill.extend(rows.into_iter().filter(|row| row.sender != me));
+                }
+            }
+            Load::Parked { bytes, .. } => {
+                let envelopes: Vec<_> = rows.into_iter().map(|row| row.envelope).collect();
+                let mut effects = Effects::default();
+                let last = self.inbox.retry_parked(&mut self.context, now, envelopes, &mut effects);
+                self.actions.extend(effects.into_actions());
+                if let Some(last) = last {
+                    self.actions.push(Action::Load(Load::Parked { after: Some(last), bytes }));
+                }
+            }
+        }
+        self.pump(now);
+    }
+}
+
+/// Seconds since an envelope came to rest here. A clock that went back makes it young, never refused.
+fn age_s(now: Now, held_ms: u64) -> u32 {
+    u32::try_from(now.wall_ms.saturating_sub(held_ms) / 1_000).unwrap_or(u32::MAX)
+}

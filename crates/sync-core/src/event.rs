@@ -1,0 +1,491 @@
+//! The engine's whole vocabulary: what it is told, and what it asks for.
+//!
+//! An [`Input`] is something that happened; an [`Action`] is something to do about it. The shell performs the
+//! actions of one input in order and to the end before it feeds the next, with one freedom: it may feed several
+//! inputs first and put all their [`Action::Store`] in one transaction ahead of the rest. Storing early is always
+//! safe; sending or telling early never is.
+
+use bytes::Bytes;
+use sync_types::{
+    BlobHash, BlobId, DeviceId, DeviceMsg, ErrorCode, Kind, LocalCursor, LogId, PushId, RelayCursor, RelayId, RelayMsg,
+    Run, Seq, message::Limits,
+};
+
+/// The time, as an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of a clock that never goes back, from any origin. Everything is decided by this one.
+    pub mono_ms: u64,
+    /// Unix milliseconds by the device's clock. Shown to people and counted into an envelope's age; decides nothing.
+    pub wall_ms: u64,
+}
+
+/// Finds the caller of a request again. Chosen by the shell.
+pub type Token = u64;
+
+/// What a caller of push waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// Until the blob is on this device's disk.
+    #[default]
+    Local,
+    /// Until one relay has it on its disk.
+    Relay,
+    /// Until every configured relay has it on its disk.
+    All,
+}
+
+/// How far a pushed blob got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PushState {
+    /// On this device's disk, and sent as soon as a relay can be reached.
+    Queued,
+    /// On at least one relay's disk.
+    Relay,
+    /// On every configured relay's disk.
+    All,
+}
+
+/// What a push came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Names the blob for ever, on every device.
+    pub push_id: PushId,
+    /// Its place in this device's log.
+    pub cursor: LocalCursor,
+    /// How far it got.
+    pub state: PushState,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The app pushes a blob. Answered by [`Action::Reply`] with the same token, at once or when `wait` is met.
+    Push {
+        /// Finds the caller again.
+        token: Token,
+        /// The app's bytes.
+        payload: Bytes,
+        /// Seconds relays keep it; 0 for as long as they keep anything.
+        ttl_s: u32,
+        /// What the caller waits for.
+        wait: Wait,
+    },
+    /// The caller of that push gave up waiting. The blob stays queued.
+    Forget {
+        /// The push's.
+        token: Token,
+    },
+    /// The app has applied everything up to here.
+    AppAck {
+        /// The last blob of that.
+        cursor: LocalCursor,
+    },
+    /// A person approved a joiner: publish this roster entry, made by [`crate::pairing`]. Answered by
+    /// [`Action::Admitted`] among the actions of this very input.
+    Admit {
+        /// The entry's bytes.
+        entry: Bytes,
+    },
+    /// The connection that [`Action::Connect`] asked for is up.
+    Connected {
+        /// To whom.
+        relay: RelayId,
+        /// 32 bytes of the connection's TLS exporter, label [`sync_types::sign::HELLO_EXPORTER_LABEL`].
+        exporter: [u8; 32],
+    },
+    /// It failed, or broke, or the relay closed it.
+    Lost {
+        /// Which.
+        relay: RelayId,
+        /// Why, where there is a word for it.
+        reason: Option<ErrorCode>,
+    },
+    /// A message came in.
+    Received {
+        /// From whom.
+        relay: RelayId,
+        /// What.
+        message: RelayMsg,
+    },
+    /// The rows that [`Action::Load`] asked for.
+    Loaded {
+        /// What was asked.
+        load: Load,
+        /// What is there, in order.
+        rows: Vec<HeldRow>,
+        /// The position of the last of them among all that is held; 0 without any.
+        position: u64,
+    },
+    /// The time [`crate::Engine::wake_at`] named has come.
+    Timer,
+    /// Try now what would be tried later: the app has focus, the network changed, somebody asked for it.
+    Nudge,
+    /// Whether to be connected at all. An engine starts out online.
+    Online {
+        /// To be, or not.
+        online: bool,
+    },
+    /// These are the relays from now on, in order of preference.
+    Relays {
+        /// All of them.
+        relays: Vec<RelayId>,
+    },
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Make this durable, all or nothing, before anything that follows. If that fails, the engine is ahead of the
+    /// disk: perform nothing more, drop it, and open another from what is stored.
+    Store(Vec<StoreOp>),
+    /// Write this when convenient: with the next [`Action::Store`] or after a moment. Losing it costs repetition.
+    Note(Vec<StoreOp>),
+    /// Read rows and answer with [`Input::Loaded`].
+    Load(Load),
+    /// Open a connection and answer with [`Input::Connected`] or [`Input::Lost`].
+    Connect {
+        /// To whom.
+        relay: RelayId,
+    },
+    /// Close the connection, or give up opening it. No answer is wanted.
+    Disconnect {
+        /// Which.
+        relay: RelayId,
+    },
+    /// Send a message.
+    Send {
+        /// To whom.
+        relay: RelayId,
+        /// What.
+        message: DeviceMsg,
+    },
+    /// Answer the caller of a push.
+    Reply {
+        /// The request's.
+        token: Token,
+        /// What it came to.
+        result: Result<Pushed, ErrorCode>,
+    },
+    /// Answer whoever fed [`Input::Admit`]: the entry is published, or why not.
+    Admitted {
+        /// What it came to.
+        result: Result<(), ErrorCode>,
+    },
+    /// Tell whoever listens.
+    Emit(Event),
+}
+
+/// What an app, or a person, may want to hear of. Everything told here is durable already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A session with a relay is open.
+    Connected {
+        /// Which relay.
+        relay: RelayId,
+        /// Where its log ends.
+        max_cursor: RelayCursor,
+        /// How much of it this device has not read.
+        pending_count: u64,
+        /// What the relay accepts.
+        limits: Limits,
+    },
+    /// A session ended.
+    Disconnected {
+        /// Which relay.
+        relay: RelayId,
+        /// Why, where there is a word for it.
+        reason: Option<ErrorCode>,
+    },
+    /// A blob of another device is in the local log.
+    BlobAvailable {
+        /// Its place there.
+        cursor: LocalCursor,
+        /// Its name.
+        push_id: PushId,
+        /// Who pushed it.
+        sender: DeviceId,
+        /// It came after a [`Event::Gap`] had been reported in its place.
+        late: bool,
+    },
+    /// An own blob is on a relay's disk.
+    BlobPushed {
+        /// Its place in the local log.
+        cursor: LocalCursor,
+        /// Its name.
+        push_id: PushId,
+        /// Which relay.
+        relay: RelayId,
+    },
+    /// Envelopes of a sender are missing, and what came after them is handed out now.
+    Gap {
+        /// Whose.
+        sender: DeviceId,
+        /// The first missing one.
+        first: Seq,
+        /// The last missing one.
+        last: Seq,
+    },
+    /// An envelope can't be read here. It is kept, and tried again.
+    Parked {
+        /// Which.
+        blob_id: BlobId,
+        /// Why.
+        reason: ParkReason,
+    },
+    /// A device belongs to the group from now on.
+    DeviceJoined {
+        /// Which.
+        device: DeviceId,
+    },
+    /// A relay lost data it had confirmed: it was wiped, or restored from a backup. It is being filled again.
+    RelayRegressed {
+        /// Which.
+        relay: RelayId,
+    },
+    /// Something failed that the caller of no request will hear of.
+    Failed {
+        /// Whose doing, if a relay's.
+        relay: Option<RelayId>,
+        /// What.
+        code: ErrorCode,
+    },
+}
+
+/// Why an envelope is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ParkReason {
+    /// Sealed under a key this device doesn't hold. Tried again when it learns one.
+    KeyMissing = 1,
+    /// Made by a newer build. Tried again after an update.
+    TooNew = 2,
+    /// Signed by a member, but it does not open, or what opens is not well formed. Tried again after an update.
+    Unreadable = 3,
+    /// Its sender made two different envelopes for one place: a copied or restored installation.
+    Forked = 4,
+}
+
+impl ParkReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::KeyMissing, Self::TooNew, Self::Unreadable, Self::Forked];
+
+    /// What scripts and front ends see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::KeyMissing => "key_missing",
+            Self::TooNew => "too_new",
+            Self::Unreadable => "unreadable",
+            Self::Forked => "forked",
+        }
+    }
+
+    /// The reason of this number, if it is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == number)
+    }
+}
+
+/// One durable change. Those of one [`Action::Store`] belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreOp {
+    /// An own envelope: into the held rows, and it is the newest of this device's.
+    PutOwn(HeldRow),
+    /// Another device's envelope: into the held rows.
+    Take(HeldRow),
+    /// How far a sender is held. Replaces what was known of it.
+    Sender(SenderRow),
+    /// An envelope that can't be handed out yet: its predecessor or its sender's roster entry is missing.
+    Wait(WaitingRow),
+    /// It waits no longer.
+    Unwait {
+        /// Which.
+        hash: BlobHash,
+    },
+    /// An envelope that can't be read here.
+    Park(ParkedRow),
+    /// It is parked no longer.
+    Unpark {
+        /// Which.
+        blob_id: BlobId,
+    },
+    /// What is known of a relay's log. Replaces what was known of that relay.
+    Relay {
+        /// Which.
+        relay: RelayId,
+        /// What.
+        state: RelayState,
+    },
+    /// Own envelopes up to here were offered to somebody, so they are never sealed again.
+    Offered {
+        /// The last of them.
+        through: Seq,
+    },
+    /// The app has applied everything up to here.
+    AppAck {
+        /// The last blob of that.
+        cursor: LocalCursor,
+    },
+    /// Another installation uses this device's identity. It seals nothing any more.
+    IdentityReused,
+    /// A roster entry that was taken, be it as one that waits for its inviter's.
+    Roster {
+        /// Its bytes.
+        entry: Bytes,
+    },
+}
+
+/// An envelope this device holds, own or taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRow {
+    /// Who sealed it.
+    pub sender: DeviceId,
+    /// Its place among its sender's.
+    pub seq: Seq,
+    /// Its hash.
+    pub hash: BlobHash,
+    /// What it holds.
+    pub kind: Kind,
+    /// Its place in the local log, if it is a blob.
+    pub cursor: Option<LocalCursor>,
+    /// Its name.
+    pub push_id: PushId,
+    /// The sender's clock at sealing, in Unix milliseconds.
+    pub time_ms: u64,
+    /// Unix milliseconds when it came to rest here, for its age.
+    pub held_ms: u64,
+    /// It came after a gap had been reported in its place.
+    pub late: bool,
+    /// The envelope.
+    pub envelope: Bytes,
+}
+
+impl HeldRow {
+    /// What answers [`Load::Parked`]: the envelope, and nothing that is known of it, since it could not be read.
+    pub fn unread(envelope: Bytes) -> Self {
+        Self {
+            sender: DeviceId::from_bytes([0; 32]),
+            seq: Seq::START,
+            hash: BlobHash::ZERO,
+            kind: Kind::Data,
+            cursor: None,
+            push_id: PushId::from_bytes([0; 16]),
+            time_ms: 0,
+            held_ms: 0,
+            late: false,
+            envelope,
+        }
+    }
+}
+
+/// How far a sender is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderRow {
+    /// Whose.
+    pub sender: DeviceId,
+    /// Everything up to here is held, but for `holes`.
+    pub seq: Seq,
+    /// The hash of that one.
+    pub hash: BlobHash,
+    /// Reported as missing: first and last of each run, ascending, all below `seq`.
+    pub holes: Vec<(Seq, Seq)>,
+    /// Somebody trustworthy said that there is at least this much.
+    pub expected: Seq,
+}
+
+/// An envelope that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingRow {
+    /// Who sealed it.
+    pub sender: DeviceId,
+    /// Its hash.
+    pub hash: BlobHash,
+    /// The envelope.
+    pub envelope: Bytes,
+}
+
+/// An envelope that can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedRow {
+    /// The relay's name for it.
+    pub blob_id: BlobId,
+    /// Why.
+    pub reason: ParkReason,
+    /// The bytes, which may not even be an envelope this build can parse.
+    pub envelope: Bytes,
+}
+
+/// What a device knows of one relay's log. Keyed by the relay's id, and void on another log id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayState {
+    /// The log it is about.
+    pub log_id: LogId,
+    /// Every row up to here is on this device's disk.
+    pub pulled: RelayCursor,
+    /// The log's run up to and with it.
+    pub run: Run,
+    /// Own envelopes up to here are on the relay's disk.
+    pub acked: Seq,
+    /// The highest row the relay ever confirmed a push with, and the run it named: it may not lose that.
+    pub mark: Option<(RelayCursor, Run)>,
+    /// The relay lost rows: held rows from this position on are still to be offered again.
+    pub refill: Option<u64>,
+}
+
+/// Rows to read from what is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Own envelopes in their order, from this one on, until `bytes` are exceeded; at least one, if there is one.
+    Own {
+        /// The first.
+        from: Seq,
+        /// When to stop.
+        bytes: usize,
+    },
+    /// Everything held, own or taken, in the order it came to rest, after this position, until `bytes` are
+    /// exceeded; at least one, if there is one. Positions are counted from 1 by the store.
+    Held {
+        /// On whose behalf.
+        relay: RelayId,
+        /// The position before the first.
+        after: u64,
+        /// When to stop.
+        bytes: usize,
+    },
+    /// What is parked, ascending by blob id after this one, until `bytes` are exceeded; at least one, if there is
+    /// one. They come as [`HeldRow::unread`].
+    Parked {
+        /// The last one that was read.
+        after: Option<BlobId>,
+        /// When to stop.
+        bytes: usize,
+    },
+}
+
+/// Everything an engine is opened from.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// The newest place given out in the local log.
+    pub head_cursor: LocalCursor,
+    /// What the app has applied.
+    pub app_acked: LocalCursor,
+    /// Own envelopes up to here were offered to somebody.
+    pub offered: Seq,
+    /// How far each sender is held, this device among them.
+    pub senders: Vec<SenderRow>,
+    /// What waits.
+    pub waiting: Vec<WaitingRow>,
+    /// The newest own envelopes, ascending: at least those that some relay in `relays` may not have, as far back as
+    /// [`crate::OWN_HASHES_MAX`] go.
+    pub own: Vec<(Seq, BlobHash)>,
+    /// Another installation uses this device's identity.
+    pub identity_reused: bool,
+    /// What is parked, and why.
+    pub parked: Vec<(BlobId, ParkReason)>,
+    /// The length of all that, in bytes.
+    pub parked_bytes: u64,
+    /// What is known of relays.
+    pub relays: Vec<(RelayId, RelayState)>,
+    /// Roster entries, in the order they were taken.
+    pub roster: Vec<Bytes>,
+}

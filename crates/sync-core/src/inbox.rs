@@ -1,0 +1,455 @@
+//! What other devices sealed: what it takes for an envelope to count, and in which order it is handed out.
+//!
+//! Each sender has a frontier: everything up to it is held. The next one is taken when its `prev` names the
+//! frontier's hash; one from further on waits. What stays missing while every relay in reach is read to its end
+//! is reported as a gap, the sender goes on, and should the missing one come after all it is taken as `late`.
+//! Nothing that a member signed is skipped silently: it is taken, waits, or is parked with a reason.
+//!
+//! Invariant: what [`Inbox`] knows is what the ops it returned say, so a crash forgets both or neither.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use sync_types::{
+    BlobHash, BlobId, DeviceId, Kind, PushId, Seq,
+    limits::{
+        HOLES_PER_SENDER_MAX, PARKED_BYTES_MAX, PARKED_MAX, UNKNOWN_ENVELOPES_MAX, UNKNOWN_SENDERS_MAX,
+        WAITING_PER_SENDER_MAX,
+    },
+};
+
+use crate::{
+    context::{Context, Effects},
+    event::{Event, HeldRow, Now, ParkReason, ParkedRow, SenderRow, StoreOp, WaitingRow},
+    examine::{Authentic, Examined, Unreadable, examine},
+    protection::Protection,
+    ranges::Ranges,
+    roster::{Change, Roster},
+    timing::GAP_MS,
+};
+
+/// Bytes of waiting envelopes kept in memory. Beyond it the missing ones are given up for now: they may come late.
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Blob ids of expired rows remembered, to know at once that a predecessor will not come.
+const EXPIRED_MAX: usize = 16_384;
+
+/// How many envelopes were not worth keeping, by reason. For diagnostics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Neither signed by their sender nor named by an authentic successor, or altered on the way.
+    pub bad_signature: u64,
+    /// Held already.
+    pub repeated: u64,
+    /// Of senders outside the roster, more than a device keeps.
+    pub unknown_sender: u64,
+    /// A member's and unreadable, more than a device keeps.
+    pub parked_overflow: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sender {
+    seq: Seq,
+    /// The hash of the envelope at `seq`; zeros where that one is missing itself.
+    hash: BlobHash,
+    holes: Ranges,
+    expected: Seq,
+    waiting: BTreeMap<Seq, Authentic>,
+    stalled_since_ms: Option<u64>,
+}
+
+impl Sender {
+    fn is_stalled(&self) -> bool {
+        !self.waiting.is_empty() || self.expected > self.seq
+    }
+
+    fn follows(&self, next: &Authentic) -> bool {
+        let predecessor_is_missing = self.hash == BlobHash::ZERO && self.seq > Seq::START;
+        next.prev == self.hash || predecessor_is_missing
+    }
+}
+
+/// What every other device sent, as far as it is known here.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    senders: BTreeMap<DeviceId, Sender>,
+    parked: BTreeMap<BlobId, ParkReason>,
+    parked_bytes: u64,
+    expired: BTreeSet<BlobId>,
+    expired_order: VecDeque<BlobId>,
+    waiting_bytes: usize,
+    dropped: Dropped,
+    /// Envelopes of a stranger were dropped. When somebody joins, it may have been them: the relays are read again.
+    reread_wanted: bool,
+    reread_due: bool,
+    /// Senders whose row changed since the last op.
+    changed: BTreeSet<DeviceId>,
+}
+
+impl Inbox {
+    pub(crate) fn open(
+        senders: Vec<SenderRow>,
+        waiting: Vec<WaitingRow>,
+        (parked, parked_bytes): (Vec<(BlobId, ParkReason)>, u64),
+        context: &mut Context,
+    ) -> Self {
+        let mut inbox = Self { parked: parked.into_iter().collect(), parked_bytes, ..Self::default() };
+        for row in senders.into_iter().filter(|row| row.sender != context.me) {
+            let holes = Ranges::from_runs(&row.holes);
+            let sender = Sender { seq: row.seq, hash: row.hash, holes, expected: row.expected, ..Sender::default() };
+            inbox.senders.insert(row.sender, sender);
+        }
+        // Authentic when they were stored: examined again only for what is inside.
+        for row in examine(context, waiting.into_iter().map(|row| row.envelope)) {
+            if let Examined::Authentic(envelope) = row {
+                inbox.waiting_bytes += envelope.bytes.len();
+                inbox.senders.entry(envelope.sender).or_default().waiting.insert(envelope.seq, envelope);
+            }
+        }
+        inbox
+    }
+
+    /// Takes in envelopes in the order a relay holds them. Returns what is authentic among them, own ones too.
+    pub(crate) fn receive(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        envelopes: impl IntoIterator<Item = Bytes>,
+        effects: &mut Effects,
+    ) -> Vec<(DeviceId, Seq, BlobHash)> {
+        let mut seen = Vec::new();
+        for examined in examine(context, envelopes) {
+            match examined {
+                Examined::Authentic(envelope) => {
+                    seen.push((envelope.sender, envelope.seq, envelope.hash));
+                    if envelope.sender != context.me {
+                        self.place(context, now, envelope, effects);
+                    }
+                }
+                Examined::Unreadable(unreadable) => self.park(unreadable, effects),
+                Examined::NotAuthentic => self.dropped.bad_signature += 1,
+            }
+        }
+        self.flush(effects);
+        seen
+    }
+
+    /// Tries parked envelopes again: this build, or this device's keys, may be newer than when they were parked.
+    /// Returns the last one by id, if there was any.
+    pub(crate) fn retry_parked(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        envelopes: Vec<Bytes>,
+        effects: &mut Effects,
+    ) -> Option<BlobId> {
+        let named = envelopes.into_iter().map(|envelope| (BlobHash::of_bytes(&envelope).blob_id(), envelope));
+        let named: BTreeMap<_, _> = named.collect();
+        let last = named.last_key_value().map(|(blob_id, _)| *blob_id);
+        // A fork stays one, whatever is learnt. The others' places are free until it is known what became of them.
+        let is_fork = |blob_id: &BlobId| self.parked.get(blob_id) == Some(&ParkReason::Forked);
+        let (tried, envelopes): (Vec<_>, Vec<_>) = named.into_iter().filter(|(blob_id, _)| !is_fork(blob_id)).unzip();
+        let bytes: u64 = envelopes.iter().map(|envelope| envelope.len() as u64).sum();
+        self.parked_bytes = self.parked_bytes.saturating_sub(bytes);
+        let before: BTreeMap<_, _> =
+            tried.into_iter().filter_map(|blob_id| self.parked.remove_entry(&blob_id)).collect();
+        let mut again = Effects::default();
+        self.receive(context, now, envelopes, &mut again);
+        // What is as unreadable as before keeps its row, and is not told again.
+        let known = |blob_id: &BlobId, reason: &ParkReason| before.get(blob_id) == Some(reason);
+        again.events.retain(|event| !matches!(event, Event::Parked { blob_id, reason } if known(blob_id, reason)));
+        again.ops.retain(|op| !matches!(op, StoreOp::Park(row) if known(&row.blob_id, &row.reason)));
+        let gone = before.keys().filter(|blob_id| !self.parked.contains_key(*blob_id));
+        again.ops.extend(gone.map(|blob_id| StoreOp::Unpark { blob_id: *blob_id }));
+        effects.append(again);
+        last
+    }
+
+    /// A relay says this envelope's time is over.
+    pub(crate) fn expired(&mut self, blob_id: BlobId) {
+        if self.expired.insert(blob_id) {
+            self.expired_order.push_back(blob_id);
+            if self.expired_order.len() > EXPIRED_MAX {
+                self.expired_order.pop_front().map(|oldest| self.expired.remove(&oldest));
+            }
+        }
+    }
+
+    /// Reports gaps that are due. `caught_up`: some relay is connected, and all that are were read to their end.
+    pub(crate) fn check_gaps(&mut self, context: &mut Context, now: Now, caught_up: bool, effects: &mut Effects) {
+        let mut due = Vec::new();
+        for (id, sender) in self.senders.iter_mut() {
+            if !caught_up || !sender.is_stalled() || !context.roster.is_member(id) {
+                sender.stalled_since_ms = None;
+                continue;
+            }
+            let since = *sender.stalled_since_ms.get_or_insert(now.mono_ms);
+            let only_one_missing =
+                sender.waiting.first_key_value().filter(|(seq, _)| seq.get() == sender.seq.get() + 2);
+            let surely_gone = only_one_missing.is_some_and(|(_, next)| self.expired.contains(&next.prev.blob_id()));
+            if surely_gone || now.mono_ms >= since + GAP_MS {
+                due.push(*id);
+            }
+        }
+        for id in due {
+            self.give_up(context, now, id, effects);
+        }
+        self.flush(effects);
+    }
+
+    /// When [`Self::check_gaps`] is next worth calling.
+    pub(crate) fn wake_at(&self) -> Option<u64> {
+        self.senders.values().filter_map(|sender| sender.stalled_since_ms).min().map(|since| since + GAP_MS)
+    }
+
+    pub(crate) fn parked(&self) -> impl Iterator<Item = (BlobId, ParkReason)> + '_ {
+        self.parked.iter().map(|(blob_id, reason)| (*blob_id, *reason))
+    }
+
+    /// Envelopes of members, or at least places, that wait for something. A stranger's are nobody's loss.
+    pub(crate) fn waiting(&self, roster: &Roster) -> u64 {
+        let waiting = |sender: &Sender| (sender.waiting.len() as u64).max(u64::from(sender.is_stalled()));
+        self.senders.iter().filter(|(id, _)| roster.is_member(id)).map(|(_, sender)| waiting(sender)).sum()
+    }
+
+    /// Everything is readable, in its place, and nothing was thrown away for want of room.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.parked.is_empty() && self.dropped.parked_overflow == 0
+    }
+
+    /// Something of another device is held.
+    pub(crate) fn holds_anything(&self) -> bool {
+        self.senders.values().any(|sender| sender.seq > Seq::START)
+    }
+
+    /// What waits, in the form of what is held: a relay that lost it gets it back as well.
+    pub(crate) fn waiting_rows(&self, now: Now) -> Vec<HeldRow> {
+        let row = |envelope: &Authentic| HeldRow {
+            sender: envelope.sender,
+            seq: envelope.seq,
+            hash: envelope.hash,
+            kind: envelope.kind,
+            cursor: None,
+            push_id: envelope.push_id,
+            time_ms: envelope.time_ms,
+            held_ms: now.wall_ms,
+            late: false,
+            envelope: envelope.bytes.clone(),
+        };
+        self.senders.values().flat_map(|sender| sender.waiting.values()).map(row).collect()
+    }
+
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// Whether envelopes may have been dropped of somebody who has become a member. Asking takes the answer back.
+    pub(crate) fn take_reread_due(&mut self) -> bool {
+        std::mem::take(&mut self.reread_due)
+    }
+
+    fn place(&mut self, context: &mut Context, now: Now, envelope: Authentic, effects: &mut Effects) {
+        let id = envelope.sender;
+        if !context.roster.is_member(&id) {
+            // The first envelope of a device is the roster entry that makes it a member; entries certify themselves.
+            if envelope.kind == Kind::Control {
+                self.apply_control(context, now, &envelope, effects);
+            }
+            if !context.roster.is_member(&id) {
+                self.keep_for_later(envelope, effects);
+                return;
+            }
+        }
+        let sender = self.senders.entry(id).or_default();
+        if envelope.seq <= sender.seq {
+            let same = envelope.seq != sender.seq || sender.hash == BlobHash::ZERO || envelope.hash == sender.hash;
+            if sender.holes.remove(envelope.seq) {
+                self.take(context, now, envelope, true, effects);
+            } else if !context.protections.hold(Protection::Deduplication) {
+                self.take(context, now, envelope, false, effects);
+            } else if same {
+                self.dropped.repeated += 1;
+            } else {
+                self.park(Unreadable::forked(&envelope), effects);
+            }
+        } else if !context.protections.hold(Protection::SenderOrder) {
+            self.take(context, now, envelope, false, effects);
+        } else if envelope.seq == sender.seq.next() {
+            if sender.follows(&envelope) {
+                self.take(context, now, envelope, false, effects);
+                self.drain(context, now, id, effects);
+            } else {
+                self.park(Unreadable::forked(&envelope), effects);
+            }
+        } else {
+            self.wait(context, now, envelope, effects);
+        }
+    }
+
+    /// A member's envelope whose predecessor is missing.
+    fn wait(&mut self, context: &mut Context, now: Now, envelope: Authentic, effects: &mut Effects) {
+        let id = envelope.sender;
+        let sender = self.senders.entry(id).or_default();
+        match sender.waiting.get(&envelope.seq) {
+            Some(other) if other.hash == envelope.hash => self.dropped.repeated += 1,
+            Some(_) => self.park(Unreadable::forked(&envelope), effects),
+            None => {
+                self.insert_waiting(envelope, effects);
+                let crowded = self.senders.get(&id).is_some_and(|sender| sender.waiting.len() > WAITING_PER_SENDER_MAX);
+                if crowded || self.waiting_bytes > WAITING_BYTES_MAX {
+                    self.give_up(context, now, id, effects);
+                }
+            }
+        }
+    }
+
+    /// A stranger's envelope: its roster entry may be on its way.
+    fn keep_for_later(&mut self, envelope: Authentic, effects: &mut Effects) {
+        if self.senders.get(&envelope.sender).is_some_and(|sender| sender.waiting.contains_key(&envelope.seq)) {
+            self.dropped.repeated += 1;
+            return;
+        }
+        let strangers = self.senders.values().filter(|sender| sender.seq == Seq::START && !sender.waiting.is_empty());
+        let (count, envelopes) = strangers.fold((0, 0), |(count, all), sender| (count + 1, all + sender.waiting.len()));
+        let new = !self.senders.contains_key(&envelope.sender);
+        if envelopes >= UNKNOWN_ENVELOPES_MAX
+            || (new && count >= UNKNOWN_SENDERS_MAX)
+            || self.waiting_bytes + envelope.bytes.len() > WAITING_BYTES_MAX
+        {
+            self.dropped.unknown_sender += 1;
+            self.reread_wanted = true;
+        } else {
+            self.insert_waiting(envelope, effects);
+        }
+    }
+
+    fn insert_waiting(&mut self, envelope: Authentic, effects: &mut Effects) {
+        let (sender, hash, bytes) = (envelope.sender, envelope.hash, envelope.bytes.clone());
+        self.waiting_bytes += bytes.len();
+        effects.ops.push(StoreOp::Wait(WaitingRow { sender, hash, envelope: bytes }));
+        self.senders.entry(sender).or_default().waiting.insert(envelope.seq, envelope);
+    }
+
+    /// Takes what no longer has to wait.
+    fn drain(&mut self, context: &mut Context, now: Now, id: DeviceId, effects: &mut Effects) {
+        while let Some(sender) = self.senders.get_mut(&id) {
+            let Some(first) = sender.waiting.first_entry().filter(|first| *first.key() <= sender.seq.next()) else {
+                break;
+            };
+            let envelope = first.remove();
+            self.waiting_bytes -= envelope.bytes.len();
+            effects.ops.push(StoreOp::Unwait { hash: envelope.hash });
+            if envelope.seq <= sender.seq {
+                self.dropped.repeated += 1;
+            } else if sender.follows(&envelope) {
+                self.take(context, now, envelope, false, effects);
+            } else {
+                self.park(Unreadable::forked(&envelope), effects);
+            }
+        }
+    }
+
+    /// Goes on behind what is missing.
+    fn give_up(&mut self, context: &mut Context, now: Now, id: DeviceId, effects: &mut Effects) {
+        let Some(sender) = self.senders.get_mut(&id) else { return };
+        let first = sender.seq.next();
+        let (last, hash) = match sender.waiting.first_key_value() {
+            Some((seq, next)) => (Seq::new(seq.get() - 1), next.prev),
+            None => (sender.expected, BlobHash::ZERO),
+        };
+        if last >= first {
+            sender.holes.insert_run(first.get(), last.get());
+            if sender.holes.runs() > HOLES_PER_SENDER_MAX {
+                sender.holes.drop_first_run();
+            }
+            (sender.seq, sender.hash) = (last, hash);
+            if context.protections.hold(Protection::GapReported) {
+                effects.events.push(Event::Gap { sender: id, first, last });
+            }
+        }
+        self.changed.insert(id);
+        self.drain(context, now, id, effects);
+        if let Some(sender) = self.senders.get_mut(&id) {
+            // Behind one gap may be the next: it gets its own time.
+            sender.stalled_since_ms = sender.is_stalled().then_some(now.mono_ms);
+        }
+    }
+
+    /// Holds an envelope for good, and hands it out if it is for the app.
+    fn take(&mut self, context: &mut Context, now: Now, envelope: Authentic, late: bool, effects: &mut Effects) {
+        let sender = self.senders.entry(envelope.sender).or_default();
+        if !late {
+            (sender.seq, sender.hash) = (envelope.seq, envelope.hash);
+        }
+        self.changed.insert(envelope.sender);
+        let late = late && context.protections.hold(Protection::LateMarked);
+        let cursor = (envelope.kind == Kind::Data).then(|| context.local.advance());
+        effects.ops.push(StoreOp::Take(HeldRow {
+            sender: envelope.sender,
+            seq: envelope.seq,
+            hash: envelope.hash,
+            kind: envelope.kind,
+            cursor,
+            push_id: envelope.push_id,
+            time_ms: envelope.time_ms,
+            held_ms: now.wall_ms,
+            late,
+            envelope: envelope.bytes.clone(),
+        }));
+        match (envelope.kind, cursor) {
+            (Kind::Data, Some(cursor)) => {
+                let (push_id, sender): (PushId, DeviceId) = (envelope.push_id, envelope.sender);
+                effects.events.push(Event::BlobAvailable { cursor, push_id, sender, late });
+            }
+            (Kind::Control, _) => self.apply_control(context, now, &envelope, effects),
+            // This build has no use for the others; the one that has finds them among what is held.
+            (Kind::Data | Kind::Snapshot | Kind::Receipt | Kind::ContentManifest, _) => {}
+        }
+    }
+
+    fn apply_control(&mut self, context: &mut Context, now: Now, envelope: &Authentic, effects: &mut Effects) {
+        let Some(entry) = &envelope.control else { return };
+        let joined = match context.roster.apply(entry.clone()) {
+            Ok(Change::Known) => return,
+            Ok(Change::Added(joined)) => joined,
+            Ok(Change::Waiting | Change::Kept) => Vec::new(),
+            Err(_) => {
+                self.park(Unreadable::malformed(envelope), effects);
+                return;
+            }
+        };
+        effects.ops.push(StoreOp::Roster { entry: entry.clone() });
+        for device in joined {
+            self.reread_due |= std::mem::take(&mut self.reread_wanted);
+            effects.events.push(Event::DeviceJoined { device });
+            self.drain(context, now, device, effects);
+        }
+    }
+
+    fn park(&mut self, unreadable: Unreadable, effects: &mut Effects) {
+        let Unreadable { blob_id, reason, bytes } = unreadable;
+        if self.parked.contains_key(&blob_id) {
+            self.dropped.repeated += 1;
+        } else if self.parked.len() >= PARKED_MAX || self.parked_bytes + bytes.len() as u64 > PARKED_BYTES_MAX {
+            self.dropped.parked_overflow += 1;
+        } else {
+            self.parked.insert(blob_id, reason);
+            self.parked_bytes += bytes.len() as u64;
+            effects.ops.push(StoreOp::Park(ParkedRow { blob_id, reason, envelope: bytes }));
+            effects.events.push(Event::Parked { blob_id, reason });
+        }
+    }
+
+    /// One row a sender that changed.
+    fn flush(&mut self, effects: &mut Effects) {
+        for id in std::mem::take(&mut self.changed) {
+            let Some(sender) = self.senders.get(&id) else { continue };
+            effects.ops.push(StoreOp::Sender(SenderRow {
+                sender: id,
+                seq: sender.seq,
+                hash: sender.hash,
+                holes: sender.holes.to_runs(),
+                expected: sender.expected,
+            }));
+        }
+    }
+}

@@ -1,0 +1,575 @@
+//! One relay, as this device deals with it: the connection's phase, how far its log is read, what it has of ours.
+//!
+//! ```text
+//! Idle ──due──▶ Connecting ──up──▶ Greeting ──WELCOME──▶ Live
+//!   ▲               │                  │                   │
+//!   └───────────────┴───── lost, refused or silent ────────┘   (after a back-off with full jitter)
+//! ```
+//! Facts about a log are kept under (relay id, log id). A log with another id, one that ends before something it
+//! confirmed, or one whose run differs has lost rows: reading starts over, and what is held is offered again.
+//!
+//! Invariant: only a page moves `pulled`, and only by rows without a hole. An acknowledged push never does.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sync_types::{
+    BlobId, DeviceId, DeviceMsg, ErrorCode, LogId, RelayCursor, RelayId, RequestId, Run, Seq,
+    limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, PAGE_ROWS_MAX},
+    message::{Ack, Limits, Page, Pull, RowKind},
+};
+
+use crate::{
+    event::{HeldRow, Now, RelayState},
+    protection::{Protection, Protections},
+    ranges::Ranges,
+    status::{Connection, RelayStatus},
+    timing::{ACK_MS, ACK_ROWS, CONNECT_MS, HURRY_MS, SILENCE_MS},
+};
+
+/// Where a connection stands. Times are monotonic milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Idle { retry_ms: u64 },
+    Connecting { since_ms: u64 },
+    Greeting { since_ms: u64 },
+    Live,
+}
+
+/// A push that was not answered yet.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) what: Offer,
+    pub(crate) blob_id: BlobId,
+    pub(crate) bytes: usize,
+}
+
+/// What a push offers.
+#[derive(Debug)]
+pub(crate) enum Offer {
+    /// An own envelope.
+    Own(Seq),
+    /// Something this device holds, to a relay that lost it.
+    Refill(Box<HeldRow>),
+}
+
+/// How a page fits what is read already.
+pub(crate) enum Fit {
+    /// It goes on where reading stopped.
+    Next(NewRows),
+    /// It answers an older PULL.
+    Stale,
+    /// It starts elsewhere, or holds what no relay may send: read again from where reading stopped.
+    Broken,
+    /// The log is not the one that was read, or not the one that confirmed our pushes.
+    Forked,
+}
+
+/// The rows of a page, taken apart.
+#[derive(Default)]
+pub(crate) struct NewRows {
+    pub(crate) envelopes: Vec<bytes::Bytes>,
+    pub(crate) expired: Vec<BlobId>,
+    pub(crate) count: u64,
+}
+
+/// One relay.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) relay: RelayId,
+    pub(crate) phase: Phase,
+    pub(crate) state: Option<RelayState>,
+    pub(crate) limits: Option<Limits>,
+    pub(crate) max_cursor: RelayCursor,
+    /// What the relay refuses, or why it is not connected, where there is a word for it.
+    pub(crate) problem: Option<ErrorCode>,
+    attempt: u32,
+    last_id: RequestId,
+    /// Something is owed since: an answer the relay has not given.
+    owed_since_ms: Option<u64>,
+
+    // Reading.
+    pull_id: Option<RequestId>,
+    page_seen: bool,
+    /// The log was read to its end on this connection. Before, nothing is offered: somebody may have sealed in this
+    /// device's name meanwhile, and then nothing more may be.
+    read_through: bool,
+    /// The log was found to have lost rows on this connection. Once is a restored backup, twice is a lie.
+    regressed: bool,
+    /// Sent on this connection, and not yet met as a row: what a `Yours` row may name.
+    sent: BTreeSet<BlobId>,
+    told: RelayCursor,
+    tell_at_ms: Option<u64>,
+    /// While the relay is refilled: what its log was seen to hold.
+    pub(crate) coverage: BTreeMap<DeviceId, Ranges>,
+
+    // Writing.
+    next_own: Seq,
+    acked_ahead: Ranges,
+    /// `state.mark` is of an earlier connection and not yet compared with the log: until it is, nothing else that
+    /// this relay confirms is relied on.
+    mark_is_old: bool,
+    newer_mark: Option<(RelayCursor, Run)>,
+    refused: BTreeMap<Seq, ErrorCode>,
+    in_flight: BTreeMap<RequestId, InFlight>,
+    in_flight_bytes: usize,
+    paused_until_ms: Option<u64>,
+    pub(crate) refill: VecDeque<HeldRow>,
+    pub(crate) refill_loaded: u64,
+    pub(crate) refill_loading: bool,
+    /// What waits here was offered too: the last part of refilling.
+    pub(crate) refill_waiting: bool,
+    protections: Protections,
+}
+
+impl Link {
+    pub(crate) fn new(relay: RelayId, state: Option<RelayState>, now: Now, protections: Protections) -> Self {
+        Self {
+            relay,
+            phase: Phase::Idle { retry_ms: now.mono_ms },
+            limits: None,
+            max_cursor: state.as_ref().map_or(RelayCursor::START, |state| state.pulled),
+            problem: None,
+            attempt: 0,
+            last_id: 0,
+            owed_since_ms: None,
+            pull_id: None,
+            page_seen: false,
+            read_through: false,
+            regressed: false,
+            sent: BTreeSet::new(),
+            told: RelayCursor::START,
+            tell_at_ms: None,
+            coverage: BTreeMap::new(),
+            next_own: state.as_ref().map_or(Seq::START, |state| state.acked).next(),
+            acked_ahead: Ranges::default(),
+            mark_is_old: false,
+            newer_mark: None,
+            refused: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            in_flight_bytes: 0,
+            paused_until_ms: None,
+            refill: VecDeque::new(),
+            refill_loaded: 0,
+            refill_loading: false,
+            refill_waiting: false,
+            protections,
+            state,
+        }
+    }
+
+    // ── The connection ──
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
+    /// Live, and read to the end it last named.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.is_live() && self.page_seen && self.pulled() >= self.max_cursor
+    }
+
+    /// Whether a connection should be opened now.
+    pub(crate) fn is_due(&self, now: Now) -> bool {
+        matches!(self.phase, Phase::Idle { retry_ms } if now.mono_ms >= retry_ms)
+    }
+
+    /// Tries sooner than planned, but not more often than a person would.
+    pub(crate) fn hurry(&mut self, now: Now, last_attempt_ms: u64) {
+        if let Phase::Idle { retry_ms } = &mut self.phase {
+            *retry_ms = (*retry_ms).min((last_attempt_ms + HURRY_MS).max(now.mono_ms));
+        }
+    }
+
+    /// The connection is gone. Whatever was unanswered is owed again. The time is when to try next.
+    pub(crate) fn lost(&mut self, retry_ms: u64, reason: Option<ErrorCode>) {
+        self.phase = Phase::Idle { retry_ms };
+        self.attempt = self.attempt.saturating_add(1);
+        self.problem = reason.or(self.problem);
+        self.pull_id = None;
+        self.page_seen = false;
+        self.read_through = false;
+        self.regressed = false;
+        self.owed_since_ms = None;
+        self.tell_at_ms = None;
+        self.sent.clear();
+        self.in_flight.clear();
+        self.in_flight_bytes = 0;
+        self.paused_until_ms = None;
+        self.refused.clear();
+        self.acked_ahead = Ranges::default();
+        self.next_own = self.acked().next();
+        self.restart_refill();
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The relay has owed an answer, or a connection has not come up, for too long.
+    pub(crate) fn is_silent(&self, now: Now) -> bool {
+        self.deadline_ms().is_some_and(|deadline| now.mono_ms >= deadline)
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Idle { .. } => None,
+            Phase::Connecting { since_ms } | Phase::Greeting { since_ms } => Some(since_ms + CONNECT_MS),
+            Phase::Live => self.owed_since_ms.map(|since| since + SILENCE_MS),
+        }
+    }
+
+    /// When [`crate::Engine`] has to look at this link again.
+    pub(crate) fn wake_at(&self) -> Option<u64> {
+        let retry = match self.phase {
+            Phase::Idle { retry_ms } => Some(retry_ms),
+            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live => None,
+        };
+        [retry, self.deadline_ms(), self.tell_at_ms, self.paused_until_ms].into_iter().flatten().min()
+    }
+
+    /// Something came from the relay: it lives.
+    pub(crate) fn heard(&mut self, now: Now) {
+        self.owed_since_ms = self.owes().then_some(now.mono_ms);
+    }
+
+    fn owes(&self) -> bool {
+        !self.in_flight.is_empty() || (self.pull_id.is_some() && !self.is_caught_up())
+    }
+
+    fn next_id(&mut self) -> RequestId {
+        self.last_id = self.last_id.wrapping_add(1).max(1);
+        self.last_id
+    }
+
+    // ── Its log ──
+
+    pub(crate) fn pulled(&self) -> RelayCursor {
+        self.state.as_ref().map_or(RelayCursor::START, |state| state.pulled)
+    }
+
+    fn acked(&self) -> Seq {
+        self.state.as_ref().map_or(Seq::START, |state| state.acked)
+    }
+
+    /// WELCOME: the log is the one known, or another. Whether it lost what it once had.
+    pub(crate) fn welcomed(
+        &mut self,
+        now: Now,
+        log_id: LogId,
+        max: RelayCursor,
+        limits: Limits,
+        holding: bool,
+    ) -> bool {
+        self.phase = Phase::Live;
+        self.attempt = 0;
+        self.problem = None;
+        self.limits = Some(limits);
+        self.max_cursor = max;
+        self.owed_since_ms = Some(now.mono_ms);
+        let regressed = match &self.state {
+            None => {
+                self.begin_log(log_id, holding);
+                false
+            }
+            Some(state) => {
+                let mark = state.mark.filter(|_| self.protections.hold(Protection::MarkCompared));
+                let confirmed = mark.map_or(RelayCursor::START, |(cursor, _)| cursor).max(state.pulled);
+                state.log_id != log_id || max < confirmed
+            }
+        };
+        if regressed {
+            self.begin_log(log_id, holding);
+        }
+        let state = self.state.as_ref();
+        self.mark_is_old = state.is_some_and(|state| state.mark.is_some_and(|(marked, _)| marked > state.pulled));
+        self.newer_mark = None;
+        regressed
+    }
+
+    /// Starts over with a log: nothing of it is read, and it has nothing of ours.
+    pub(crate) fn begin_log(&mut self, log_id: LogId, holding: bool) {
+        self.state = Some(RelayState {
+            log_id,
+            pulled: RelayCursor::START,
+            run: Run::START,
+            acked: Seq::START,
+            mark: None,
+            refill: (holding && self.protections.hold(Protection::Refilling)).then_some(0),
+        });
+        self.told = RelayCursor::START;
+        self.page_seen = false;
+        self.read_through = false;
+        self.acked_ahead = Ranges::default();
+        self.mark_is_old = false;
+        self.newer_mark = None;
+        self.next_own = Seq::START.next();
+        self.coverage.clear();
+        self.restart_refill();
+    }
+
+    /// The log has lost rows. Whether that may be: the second time on a connection it is a lie.
+    pub(crate) fn may_regress(&mut self) -> bool {
+        !std::mem::replace(&mut self.regressed, true)
+    }
+
+    /// Reads the log again from its start, though nothing is wrong with it.
+    pub(crate) fn reread(&mut self) {
+        if let Some(state) = &mut self.state {
+            (state.pulled, state.run) = (RelayCursor::START, Run::START);
+        }
+    }
+
+    /// Asks for everything after what is read, and for what comes then.
+    pub(crate) fn pull(&mut self, now: Now) -> Option<DeviceMsg> {
+        let id = self.next_id();
+        let state = self.state.as_ref()?;
+        let pull = Pull { id, after: state.pulled, run: state.run, limit: PAGE_ROWS_MAX, follow: true };
+        self.pull_id = Some(id);
+        self.page_seen = false;
+        self.owed_since_ms.get_or_insert(now.mono_ms);
+        Some(DeviceMsg::Pull(pull))
+    }
+
+    pub(crate) fn is_pull(&self, id: RequestId) -> bool {
+        self.pull_id == Some(id)
+    }
+
+    /// Takes a page apart, and moves on if it fits.
+    pub(crate) fn read(&mut self, page: Page) -> Fit {
+        let Some(state) = self.state.as_mut().filter(|_| self.pull_id == Some(page.id)) else { return Fit::Stale };
+        if page.after != state.pulled {
+            return Fit::Broken;
+        }
+        let (mut cursor, mut run) = (state.pulled, state.run);
+        let mut new = NewRows::default();
+        for row in page.rows.0 {
+            let blob_id = match RowKind::from_number(row.kind) {
+                Some(RowKind::Blob) => {
+                    let blob_id = sync_types::BlobHash::of_bytes(&row.bytes).blob_id();
+                    self.sent.remove(&blob_id);
+                    new.envelopes.push(row.bytes);
+                    blob_id
+                }
+                Some(RowKind::Expired) => {
+                    let Some(blob_id) = BlobId::from_slice(&row.bytes) else { return Fit::Broken };
+                    new.expired.push(blob_id);
+                    blob_id
+                }
+                Some(RowKind::Yours) => {
+                    let known = BlobId::from_slice(&row.bytes).filter(|blob_id| self.sent.remove(blob_id));
+                    let Some(blob_id) = known else { return Fit::Broken };
+                    blob_id
+                }
+                None => return Fit::Broken,
+            };
+            cursor = cursor.next();
+            run = run.then(&blob_id);
+            new.count += 1;
+            let broken = |(marked, confirmed): (RelayCursor, Run)| marked == cursor && confirmed != run;
+            let holds = self.protections.hold(Protection::MarkCompared);
+            if holds && [state.mark, self.newer_mark].into_iter().flatten().any(broken) {
+                return Fit::Forked;
+            }
+        }
+        (state.pulled, state.run) = (cursor, run);
+        self.max_cursor = page.max_cursor.max(cursor);
+        self.page_seen = true;
+        self.read_through |= self.is_caught_up();
+        self.settle_mark();
+        Fit::Next(new)
+    }
+
+    /// The relay has no rows up to the floor any more.
+    pub(crate) fn skip_to(&mut self, floor: RelayCursor, run: Run) -> bool {
+        let Some(state) = self.state.as_mut().filter(|state| state.pulled < floor) else { return false };
+        (state.pulled, state.run) = (floor, run);
+        self.settle_mark();
+        true
+    }
+
+    /// Reading has passed the old mark without finding another run: what the relay confirmed since counts.
+    fn settle_mark(&mut self) {
+        let Some(state) = self.state.as_mut().filter(|_| self.mark_is_old) else { return };
+        if state.mark.is_none_or(|(marked, _)| marked <= state.pulled) {
+            self.mark_is_old = false;
+            state.mark = self.newer_mark.take().or(state.mark);
+            self.advance();
+        }
+    }
+
+    /// Tells the relay how far its log is held here, if it is time.
+    pub(crate) fn tell(&mut self, now: Now) -> Option<DeviceMsg> {
+        let pulled = self.pulled();
+        if !self.is_live() || pulled <= self.told {
+            self.tell_at_ms = None;
+            return None;
+        }
+        let at = *self.tell_at_ms.get_or_insert(now.mono_ms + ACK_MS);
+        if now.mono_ms < at && pulled.get() - self.told.get() < ACK_ROWS {
+            return None;
+        }
+        self.told = pulled;
+        self.tell_at_ms = None;
+        Some(DeviceMsg::Ack(Ack { cursor: pulled }))
+    }
+
+    // ── Our envelopes on it ──
+
+    /// Own envelopes that are not known to be on its disk.
+    pub(crate) fn pending(&self, head: Seq) -> u64 {
+        let ahead: u64 = self.acked_ahead.to_runs().iter().map(|(first, last)| last.get() - first.get() + 1).sum();
+        head.get().saturating_sub(self.acked().get() + ahead)
+    }
+
+    /// Whether this own envelope is on its disk.
+    pub(crate) fn has(&self, seq: Seq) -> bool {
+        seq <= self.acked() || self.acked_ahead.contains(seq)
+    }
+
+    /// Everything of ours up to here is on its disk.
+    pub(crate) fn acked_through(&self) -> Seq {
+        self.acked()
+    }
+
+    /// What the relay refuses for good, on this connection.
+    pub(crate) fn refusal(&self) -> Option<ErrorCode> {
+        self.refused.values().next().copied()
+    }
+
+    /// Whether something may be sent now.
+    pub(crate) fn has_room(&self, now: Now) -> bool {
+        self.is_live()
+            && self.read_through
+            && self.in_flight.len() < IN_FLIGHT_MAX
+            && (self.in_flight_bytes < IN_FLIGHT_BYTES_MAX || self.in_flight.is_empty())
+            && self.paused_until_ms.is_none_or(|until| now.mono_ms >= until)
+    }
+
+    /// The next own envelope to offer, if there is one up to `head`.
+    pub(crate) fn next_own(&mut self, head: Seq) -> Option<Seq> {
+        while self.next_own <= head && (self.has(self.next_own) || self.refused.contains_key(&self.next_own)) {
+            self.next_own = self.next_own.next();
+        }
+        (self.next_own <= head).then_some(self.next_own)
+    }
+
+    /// Notes that something is being offered, and under which request id.
+    pub(crate) fn offer(&mut self, now: Now, what: Offer, blob_id: BlobId, bytes: usize) -> RequestId {
+        if let Offer::Own(seq) = &what {
+            self.next_own = seq.next();
+        }
+        let id = self.next_id();
+        self.paused_until_ms = None;
+        self.owed_since_ms.get_or_insert(now.mono_ms);
+        self.sent.insert(blob_id);
+        self.in_flight_bytes += bytes;
+        self.in_flight.insert(id, InFlight { what, blob_id, bytes });
+        id
+    }
+
+    /// The answer to an offer came, one way or the other.
+    pub(crate) fn answered(&mut self, id: RequestId) -> Option<InFlight> {
+        let in_flight = self.in_flight.remove(&id)?;
+        self.in_flight_bytes -= in_flight.bytes;
+        Some(in_flight)
+    }
+
+    /// The relay confirmed a push at this row: it may not lose that any more.
+    pub(crate) fn confirmed(&mut self, cursor: RelayCursor, run: Run) {
+        self.max_cursor = self.max_cursor.max(cursor);
+        if let Some(state) = self.state.as_mut().filter(|_| !self.protections.hold(Protection::OnlyPagesMoveReaders)) {
+            (state.pulled, state.run) = (cursor, run);
+        }
+        let Some(state) = self.state.as_mut().filter(|state| cursor > state.pulled) else { return };
+        let mark = if self.mark_is_old { &mut self.newer_mark } else { &mut state.mark };
+        if mark.is_none_or(|(marked, _)| marked < cursor) {
+            *mark = Some((cursor, run));
+        }
+    }
+
+    /// An own envelope is on its disk: it said so, or its log shows it. Whether that is new.
+    pub(crate) fn acknowledge(&mut self, seq: Seq) -> bool {
+        if self.has(seq) {
+            return false;
+        }
+        self.acked_ahead.insert(seq);
+        if !self.mark_is_old {
+            self.advance();
+        }
+        true
+    }
+
+    fn advance(&mut self) {
+        let Some(state) = &mut self.state else { return };
+        while self.acked_ahead.remove(state.acked.next()) {
+            state.acked = state.acked.next();
+        }
+    }
+
+    /// The relay wants less, or has no room: offer this again after a while.
+    pub(crate) fn pause(&mut self, until_ms: u64, what: Offer) {
+        self.paused_until_ms = Some(self.paused_until_ms.map_or(until_ms, |until| until.max(until_ms)));
+        match what {
+            Offer::Own(seq) => self.next_own = self.next_own.min(seq),
+            Offer::Refill(row) => self.refill.push_front(*row),
+        }
+    }
+
+    /// Nothing is left to offer, however it got there: that there once was no room for it is over.
+    pub(crate) fn forgive(&mut self, head: Seq) {
+        let full = matches!(self.problem, Some(ErrorCode::GroupFull | ErrorCode::StorageFull));
+        let refilling = self.state.as_ref().is_some_and(|state| state.refill.is_some());
+        if full && self.is_caught_up() && self.pending(head) == 0 && !refilling {
+            self.problem = None;
+        }
+    }
+
+    /// Nothing waits for the relay's leave any more.
+    pub(crate) fn unpause(&mut self) {
+        self.paused_until_ms = None;
+    }
+
+    /// The relay will not take this one; the others go on.
+    pub(crate) fn refuse(&mut self, seq: Seq, code: ErrorCode) {
+        self.refused.insert(seq, code);
+    }
+
+    // ── Filling it again ──
+
+    fn restart_refill(&mut self) {
+        self.refill.clear();
+        self.refill_loading = false;
+        self.refill_waiting = false;
+        self.refill_loaded = self.state.as_ref().and_then(|state| state.refill).unwrap_or_default();
+    }
+
+    /// Whether the relay's log was seen to hold this.
+    pub(crate) fn covers(&self, row: &HeldRow) -> bool {
+        self.coverage.get(&row.sender).is_some_and(|ranges| ranges.contains(row.seq))
+    }
+
+    /// Whether everything loaded for refilling is offered and answered.
+    pub(crate) fn refill_settled(&self) -> bool {
+        self.refill.is_empty() && !self.in_flight.values().any(|flight| matches!(flight.what, Offer::Refill(_)))
+    }
+
+    pub(crate) fn status(&self, head: Seq) -> RelayStatus {
+        RelayStatus {
+            relay: self.relay,
+            connection: match self.phase {
+                Phase::Live => Connection::Connected,
+                Phase::Idle { .. } | Phase::Connecting { .. } | Phase::Greeting { .. } if self.attempt > 0 => {
+                    Connection::Reconnecting { attempt: self.attempt }
+                }
+                Phase::Connecting { .. } | Phase::Greeting { .. } => Connection::Connecting,
+                Phase::Idle { .. } => Connection::Disconnected,
+            },
+            log_id: self.state.as_ref().map(|state| state.log_id),
+            pulled: self.pulled(),
+            max_cursor: self.max_cursor,
+            pending: self.pending(head),
+            refilling: self.state.as_ref().is_some_and(|state| state.refill.is_some()),
+            problem: self.refusal().or(self.problem),
+        }
+    }
+}

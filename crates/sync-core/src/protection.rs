@@ -1,0 +1,97 @@
+//! What keeps the guarantees, piece by piece, so that the simulator can take one piece away and prove that its
+//! checks see it. In a build without the feature `test-utils` there is nothing to switch: every piece holds.
+
+/// One piece of the engine, or of the relay, without which a guarantee does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Protection {
+    /// The relay acknowledges a push after it is on its disk.
+    CommitBeforeAck,
+    /// A push is answered after it is on this device's disk.
+    StoreBeforeReply,
+    /// An envelope is sent after it is on this device's disk.
+    StoreBeforeSend,
+    /// The app is told of a blob after it is on this device's disk.
+    StoreBeforeEvent,
+    /// The place of the newest own envelope is stored with it.
+    StoredHead,
+    /// How far a relay is read is stored with what was read, not before.
+    StoredPosition,
+    /// An envelope that is held already is not taken again.
+    Deduplication,
+    /// An envelope whose predecessor is missing waits for it.
+    SenderOrder,
+    /// An acknowledged push does not move the read position.
+    OnlyPagesMoveReaders,
+    /// What is missing for good is reported.
+    GapReported,
+    /// What comes after its gap is marked late.
+    LateMarked,
+    /// The badge looks at what is not on every relay.
+    StatusSeesPending,
+    /// The badge looks at what waits.
+    StatusSeesWaiting,
+    /// The badge looks at what is not read yet.
+    StatusSeesUnread,
+    /// A log whose run differs has lost rows.
+    RunCompared,
+    /// A log is held to what it confirmed.
+    MarkCompared,
+    /// What a relay lost is offered again by whoever holds it.
+    Refilling,
+    /// Only what its sender signed is taken.
+    SignatureChecked,
+    /// A device introduces itself with its first envelope.
+    Introduction,
+}
+
+impl Protection {
+    /// All of them.
+    pub const ALL: [Self; 19] = [
+        Self::CommitBeforeAck,
+        Self::StoreBeforeReply,
+        Self::StoreBeforeSend,
+        Self::StoreBeforeEvent,
+        Self::StoredHead,
+        Self::StoredPosition,
+        Self::Deduplication,
+        Self::SenderOrder,
+        Self::OnlyPagesMoveReaders,
+        Self::GapReported,
+        Self::LateMarked,
+        Self::StatusSeesPending,
+        Self::StatusSeesWaiting,
+        Self::StatusSeesUnread,
+        Self::RunCompared,
+        Self::MarkCompared,
+        Self::Refilling,
+        Self::SignatureChecked,
+        Self::Introduction,
+    ];
+}
+
+/// Which protections hold: all, but in the simulator perhaps for one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Protections {
+    #[cfg(feature = "test-utils")]
+    without: Option<Protection>,
+}
+
+impl Protections {
+    /// All but this one.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn without(without: Option<Protection>) -> Self {
+        Self { without }
+    }
+
+    /// Whether this one holds.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn hold(self, protection: Protection) -> bool {
+        self.without != Some(protection)
+    }
+
+    /// Always.
+    #[cfg(not(feature = "test-utils"))]
+    pub(crate) const fn hold(self, _: Protection) -> bool {
+        true
+    }
+}

@@ -1,0 +1,112 @@
+//! A device: the real engine, a disk that survives it, an app that reads the log.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use sync_types::{DeviceId, LocalCursor, PushId, RelayId};
+
+use super::{check::Violation, disk::Disk, network::SessionId};
+use crate::{
+    engine::Engine,
+    event::{Event, Now, RelayState, StoreOp, Token},
+    keys::DeviceKey,
+};
+
+/// One device.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) id: DeviceId,
+    pub(crate) key: Arc<DeviceKey>,
+    pub(crate) disk: Disk,
+    pub(crate) engine: Option<Engine>,
+    /// Counts starts: what was meant for an earlier one is not delivered.
+    pub(crate) boot: u64,
+    /// Written at the engine's leisure, and lost in a crash until then.
+    pub(crate) notes: Vec<StoreOp>,
+    pub(crate) sessions: BTreeMap<RelayId, SessionId>,
+    /// By how much its clock is wrong, in milliseconds.
+    pub(crate) clock_ms: i64,
+    /// A member of the group by now.
+    pub(crate) joined: bool,
+    /// Gone for good.
+    pub(crate) dead: bool,
+    pub(crate) online: bool,
+    /// Its disk takes nothing more for now.
+    pub(crate) disk_is_full: bool,
+    pub(crate) unanswered: BTreeMap<Token, u64>,
+    /// When it is next going to be woken.
+    pub(crate) wake_at_ms: Option<u64>,
+    pub(crate) app: App,
+    /// What it told its app.
+    pub(crate) told: Vec<Event>,
+}
+
+impl Device {
+    pub(crate) fn new(key: DeviceKey) -> Self {
+        let id = key.device_id();
+        Self {
+            id,
+            key: Arc::new(key),
+            disk: Disk::new(id, Vec::new()),
+            engine: None,
+            boot: 0,
+            notes: Vec::new(),
+            sessions: BTreeMap::new(),
+            clock_ms: 0,
+            joined: false,
+            dead: false,
+            online: true,
+            disk_is_full: false,
+            unanswered: BTreeMap::new(),
+            wake_at_ms: None,
+            app: App::default(),
+            told: Vec::new(),
+        }
+    }
+
+    pub(crate) fn now(&self, now_ms: u64) -> Now {
+        // Some Unix time; the device's own idea of it.
+        let wall_ms = 1_790_000_000_000i64.saturating_add_unsigned(now_ms).saturating_add(self.clock_ms);
+        Now { mono_ms: now_ms, wall_ms: u64::try_from(wall_ms).unwrap_or(0) }
+    }
+
+    /// What it knows of a relay's log: the newest note of it, or what is stored.
+    pub(crate) fn knows_of(&self, relay: &RelayId) -> Option<&RelayState> {
+        let noted = self.notes.iter().rev().find_map(|op| {
+            let StoreOp::Relay { relay: of, state } = op else { return None };
+            (of == relay).then_some(state)
+        });
+        noted.or_else(|| self.disk.relays.get(relay))
+    }
+
+    /// Everything but the disk is gone.
+    pub(crate) fn crash(&mut self) {
+        self.engine = None;
+        self.boot += 1;
+        self.notes.clear();
+        self.sessions.clear();
+        self.unanswered.clear();
+        self.wake_at_ms = None;
+    }
+}
+
+/// What an app does that wants every blob exactly once: it stores a cursor with its data.
+#[derive(Debug, Default)]
+pub(crate) struct App {
+    pub(crate) cursor: LocalCursor,
+    pub(crate) names: BTreeMap<LocalCursor, (PushId, Bytes)>,
+}
+
+impl App {
+    /// Reads on where it stopped, up to a number of blobs.
+    pub(crate) fn read(&mut self, disk: &Disk, limit: usize) -> Result<(), Violation> {
+        for row in disk.after(self.cursor).take(limit) {
+            let Some(cursor) = row.cursor.filter(|cursor| *cursor == self.cursor.next()) else {
+                return Err(Violation::new("in order", format!("{:?} comes after {}", row.cursor, self.cursor)));
+            };
+            self.cursor = cursor;
+            self.names.insert(cursor, (row.push_id, row.envelope.clone()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,182 @@
+//! A device's disk: what survives a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, PushId, RelayId, Seq};
+
+use super::check::Violation;
+use crate::event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow};
+
+/// Everything stored, as the last transaction left it.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    me: DeviceId,
+    pub(crate) held: Vec<HeldRow>,
+    /// Local cursor - 1 is the index; the value is the index in `held`.
+    pub(crate) log: Vec<usize>,
+    pub(crate) senders: BTreeMap<DeviceId, SenderRow>,
+    waiting: BTreeMap<BlobHash, WaitingRow>,
+    parked: BTreeMap<BlobId, ParkedRow>,
+    pub(crate) relays: BTreeMap<RelayId, RelayState>,
+    offered: Seq,
+    app_acked: LocalCursor,
+    pub(crate) roster: Vec<Bytes>,
+    identity_reused: bool,
+    places: BTreeSet<(DeviceId, Seq)>,
+    hashes: BTreeMap<BlobHash, (DeviceId, Seq)>,
+    blob_ids: BTreeSet<BlobId>,
+    push_ids: BTreeSet<PushId>,
+}
+
+impl Disk {
+    pub(crate) fn new(me: DeviceId, roster: Vec<Bytes>) -> Self {
+        Self {
+            me,
+            held: Vec::new(),
+            log: Vec::new(),
+            senders: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            parked: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            offered: Seq::START,
+            app_acked: LocalCursor::START,
+            roster,
+            identity_reused: false,
+            places: BTreeSet::new(),
+            hashes: BTreeMap::new(),
+            blob_ids: BTreeSet::new(),
+            push_ids: BTreeSet::new(),
+        }
+    }
+
+    /// One transaction.
+    pub(crate) fn apply(&mut self, ops: Vec<StoreOp>) -> Result<(), Violation> {
+        for op in ops {
+            match op {
+                StoreOp::PutOwn(row) => {
+                    let (sender, seq, hash) = (row.sender, row.seq, row.hash);
+                    self.hold(row)?;
+                    let expected = Seq::START;
+                    self.senders.insert(sender, SenderRow { sender, seq, hash, holes: Vec::new(), expected });
+                }
+                StoreOp::Take(row) => self.hold(row)?,
+                StoreOp::Sender(row) => {
+                    self.senders.insert(row.sender, row);
+                }
+                StoreOp::Wait(row) => {
+                    self.waiting.insert(row.hash, row);
+                }
+                StoreOp::Unwait { hash } => {
+                    self.waiting.remove(&hash);
+                }
+                StoreOp::Park(row) => {
+                    self.parked.insert(row.blob_id, row);
+                }
+                StoreOp::Unpark { blob_id } => {
+                    self.parked.remove(&blob_id);
+                }
+                StoreOp::Relay { relay, state } => {
+                    self.relays.insert(relay, state);
+                }
+                StoreOp::Offered { through } => self.offered = through,
+                StoreOp::AppAck { cursor } => self.app_acked = cursor,
+                StoreOp::Roster { entry } => self.roster.push(entry),
+                StoreOp::IdentityReused => self.identity_reused = true,
+            }
+        }
+        Ok(())
+    }
+
+    /// What no database would take: a place or a name twice, a hole in the local log.
+    fn hold(&mut self, row: HeldRow) -> Result<(), Violation> {
+        if !self.places.insert((row.sender, row.seq)) || !self.push_ids.insert(row.push_id) {
+            return Err(Violation::new("once", format!("{:?} {} is taken twice", row.sender, row.seq)));
+        }
+        if let Some(cursor) = row.cursor {
+            if cursor.get() != self.log.len() as u64 + 1 {
+                return Err(Violation::new("once", format!("local cursor {cursor} after {}", self.log.len())));
+            }
+            self.log.push(self.held.len());
+        }
+        self.hashes.insert(row.hash, (row.sender, row.seq));
+        self.blob_ids.insert(row.hash.blob_id());
+        self.held.push(row);
+        Ok(())
+    }
+
+    /// The local log after a cursor.
+    pub(crate) fn after(&self, cursor: LocalCursor) -> impl Iterator<Item = &HeldRow> {
+        let from = usize::try_from(cursor.get()).unwrap_or(usize::MAX).min(self.log.len());
+        self.log[from..].iter().map(|index| &self.held[*index])
+    }
+
+    /// The blob at a cursor.
+    pub(crate) fn at(&self, cursor: LocalCursor) -> Option<&HeldRow> {
+        let index = usize::try_from(cursor.get().checked_sub(1)?).ok()?;
+        self.log.get(index).map(|held| &self.held[*held])
+    }
+
+    /// Where an envelope that is held belongs.
+    pub(crate) fn place_of(&self, hash: &BlobHash) -> Option<(DeviceId, Seq)> {
+        self.hashes.get(hash).copied()
+    }
+
+    /// Whether an envelope is stored as one that waits.
+    pub(crate) fn waits(&self, hash: &BlobHash) -> bool {
+        self.waiting.contains_key(hash)
+    }
+
+    pub(crate) fn has_blob(&self, blob_id: &BlobId) -> bool {
+        self.blob_ids.contains(blob_id)
+    }
+
+    pub(crate) fn holds(&self, sender: &DeviceId, seq: Seq) -> bool {
+        self.places.contains(&(*sender, seq))
+    }
+
+    pub(crate) fn load(&self, load: Load) -> (Vec<HeldRow>, u64) {
+        match load {
+            Load::Own { from, bytes } => {
+                let own = self.held.iter().filter(|row| row.sender == self.me && row.seq >= from);
+                (up_to(own, bytes), 0)
+            }
+            Load::Held { after, bytes, .. } => {
+                let rows = up_to(self.held.iter().skip(after as usize), bytes);
+                let position = after + rows.len() as u64;
+                (rows, position)
+            }
+            Load::Parked { after, bytes } => {
+                let parked = self.parked.values().filter(|row| after.is_none_or(|after| row.blob_id > after));
+                let rows: Vec<_> = parked.map(|row| HeldRow::unread(row.envelope.clone())).collect();
+                (up_to(rows.iter(), bytes), 0)
+            }
+        }
+    }
+
+    pub(crate) fn stored(&self) -> Stored {
+        Stored {
+            head_cursor: LocalCursor::new(self.log.len() as u64),
+            app_acked: self.app_acked,
+            offered: self.offered,
+            senders: self.senders.values().cloned().collect(),
+            waiting: self.waiting.values().cloned().collect(),
+            own: self.held.iter().filter(|row| row.sender == self.me).map(|row| (row.seq, row.hash)).collect(),
+            identity_reused: self.identity_reused,
+            parked: self.parked.values().map(|row| (row.blob_id, row.reason)).collect(),
+            parked_bytes: self.parked.values().map(|row| row.envelope.len() as u64).sum(),
+            relays: self.relays.iter().map(|(relay, state)| (*relay, state.clone())).collect(),
+            roster: self.roster.clone(),
+        }
+    }
+}
+
+fn up_to<'a>(rows: impl Iterator<Item = &'a HeldRow>, bytes: usize) -> Vec<HeldRow> {
+    let mut left = Some(bytes);
+    rows.map_while(|row| {
+        let room = left?;
+        left = room.checked_sub(row.envelope.len());
+        Some(row.clone())
+    })
+    .collect()
+}

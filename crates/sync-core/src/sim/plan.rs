@@ -1,0 +1,129 @@
+//! What one seed is going to do to everybody.
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+
+/// Which faults a run has, and how often. Chances are per mille.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// A device crashes after an action.
+    pub crash: u64,
+    /// A device's disk refuses a transaction.
+    pub disk_full: u64,
+    /// A connection breaks under a message.
+    pub break_connection: u64,
+    /// A message is lost, repeated, or overtaken, though the connection stays: no QUIC stream does that, but
+    /// nothing may depend on it.
+    pub rude: u64,
+    /// Links are cut for a while.
+    pub partitions: bool,
+    /// Relays restart.
+    pub restarts: bool,
+    /// Relays are wiped.
+    pub wipes: bool,
+    /// Relays are restored from a copy.
+    pub rollbacks: bool,
+    /// Relays refuse pushes for want of room, for a while.
+    pub full_relays: bool,
+    /// Clocks are minutes off, and jump.
+    pub clocks: bool,
+    /// Some blobs have a short time to live, and relays clean up.
+    pub expiry: bool,
+    /// A device disappears for good.
+    pub death: bool,
+    /// Devices go offline and come back.
+    pub naps: bool,
+    /// A member and the relay make up envelopes of other members.
+    pub forgery: bool,
+}
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where all of it comes from.
+    pub seed: u64,
+    /// Devices, the one that joins late among them.
+    pub devices: usize,
+    /// Relays, each used by every device.
+    pub relays: usize,
+    /// Blobs pushed in all.
+    pub pushes: usize,
+    /// Milliseconds over which that happens.
+    pub duration_ms: u64,
+    /// The last device joins in the middle.
+    pub late_joiner: bool,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+impl Plan {
+    /// A calm run: nothing goes wrong but what a story makes go wrong.
+    pub fn calm(seed: u64, devices: usize, relays: usize) -> Self {
+        let faults = Faults::default();
+        Self { seed, devices, relays, pushes: 0, duration_ms: 0, late_joiner: false, faults }
+    }
+
+    /// What this seed stands for.
+    pub fn random(seed: u64) -> Self {
+        let mut rng = Dice::new(seed);
+        let faults = Faults {
+            crash: if rng.chance(600) { rng.range(1, 12) } else { 0 },
+            disk_full: if rng.chance(200) { rng.range(1, 30) } else { 0 },
+            break_connection: if rng.chance(500) { rng.range(1, 30) } else { 0 },
+            rude: if rng.chance(150) { rng.range(1, 40) } else { 0 },
+            partitions: rng.chance(500),
+            restarts: rng.chance(500),
+            wipes: rng.chance(200),
+            rollbacks: rng.chance(200),
+            full_relays: rng.chance(150),
+            clocks: rng.chance(300),
+            expiry: rng.chance(200),
+            death: rng.chance(100),
+            naps: rng.chance(300),
+            forgery: rng.chance(100),
+        };
+        let devices = rng.range(2, 4) as usize;
+        Self {
+            seed,
+            devices,
+            relays: if rng.chance(100) { 2 } else { 1 },
+            pushes: rng.range(5, 50) as usize,
+            duration_ms: rng.range(2_000, 90_000),
+            late_joiner: devices > 2 && rng.chance(400),
+            faults,
+        }
+    }
+}
+
+/// The seed's own randomness.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(ChaCha20Rng);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(ChaCha20Rng::seed_from_u64(seed))
+    }
+
+    /// From `low` to `high`, both included.
+    pub(crate) fn range(&mut self, low: u64, high: u64) -> u64 {
+        low + self.0.next_u64() % (high - low + 1)
+    }
+
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        self.range(0, len as u64 - 1) as usize
+    }
+
+    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
+        self.range(1, 1_000) <= per_mille
+    }
+
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.fill_bytes(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn rng(&mut self) -> &mut ChaCha20Rng {
+        &mut self.0
+    }
+}

@@ -1,0 +1,230 @@
+//! Stories: a [`World`] in which only that goes wrong which the story says.
+
+use bytes::Bytes;
+use sync_types::{
+    Kind, LocalCursor, PushId,
+    envelope::SIGNATURE_LEN,
+    sign::{self, Purpose},
+};
+
+use super::{
+    check,
+    plan::Plan,
+    world::{Happening, World},
+};
+use crate::{
+    event::{Event, Input, Wait},
+    keys::{EpochSecret, GroupKeys, GroupRoot},
+    seal::{self, Draft},
+    status::{Badge, Status},
+};
+
+/// Names a device of a story; the first one made the group.
+pub type DeviceIndex = usize;
+/// Names a relay of a story.
+pub type RelayIndex = usize;
+
+/// A world to tell stories in. A guarantee that does not hold ends the story with a panic that says which.
+#[derive(Debug)]
+pub struct Story(World);
+
+impl Story {
+    /// Devices that are paired already, and relays, all at rest.
+    pub fn new(devices: usize, relays: usize) -> Self {
+        let mut story = Self(World::new(Plan::calm(1, devices, relays), None));
+        story.rest();
+        story
+    }
+
+    /// Lets time pass.
+    pub fn wait_ms(&mut self, ms: u64) {
+        let until = self.0.now_ms + ms;
+        self.0.play_until(until).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// Lets time pass until nobody has anything left to do, and checks everything that must hold then.
+    pub fn rest(&mut self) {
+        self.0.come_to_rest().unwrap_or_else(|violation| panic!("{violation}"));
+        check::at_rest(&self.0).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// The app on a device pushes a blob. Returns its number, by which [`Self::log`] shows it.
+    pub fn push(&mut self, device: DeviceIndex) -> u64 {
+        self.push_for(device, 0)
+    }
+
+    /// The same, for a blob that relays keep for so many seconds.
+    pub fn push_for(&mut self, device: DeviceIndex, ttl_s: u32) -> u64 {
+        let number = self.0.push(device, ttl_s, Wait::Local).unwrap_or_else(|violation| panic!("{violation}"));
+        number.expect("the device runs")
+    }
+
+    /// The blobs in a device's local log, in its order.
+    pub fn log(&self, device: DeviceIndex) -> Vec<u64> {
+        let number = |envelope: &Bytes| {
+            let envelope = sync_types::Envelope::parse(envelope.clone()).expect("stored envelopes parse");
+            let payload = seal::open(&self.0.keys, &envelope).map(|body| body.payload);
+            let payload = payload.expect("stored envelopes open");
+            u64::from_be_bytes(payload.as_ref().try_into().expect("stories push numbers"))
+        };
+        self.0.devices[device].disk.after(LocalCursor::START).map(|row| number(&row.envelope)).collect()
+    }
+
+    /// Where a device's blobs stand: cursor and name, as its app sees them.
+    pub fn cursors(&self, device: DeviceIndex) -> Vec<(LocalCursor, PushId)> {
+        let rows = self.0.devices[device].disk.after(LocalCursor::START);
+        rows.filter_map(|row| row.cursor.map(|cursor| (cursor, row.push_id))).collect()
+    }
+
+    /// What a device says of itself.
+    pub fn status(&self, device: DeviceIndex) -> Status {
+        self.0.devices[device].engine.as_ref().expect("the device runs").status()
+    }
+
+    /// Its one word.
+    pub fn badge(&self, device: DeviceIndex) -> Badge {
+        self.status(device).badge
+    }
+
+    /// Everything a device told its app since the last time this was asked.
+    pub fn told(&mut self, device: DeviceIndex) -> Vec<Event> {
+        std::mem::take(&mut self.0.devices[device].told)
+    }
+
+    /// The device's process ends, with everything that was not stored. It comes back by itself within seconds.
+    pub fn crash(&mut self, device: DeviceIndex) {
+        self.0.crash(device);
+    }
+
+    /// The device is gone for good.
+    pub fn die(&mut self, device: DeviceIndex) {
+        self.0.crash(device);
+        self.0.devices[device].dead = true;
+    }
+
+    /// The device takes nothing to its disk any more, until [`Self::rest`].
+    pub fn fill_disk(&mut self, device: DeviceIndex) {
+        self.0.devices[device].disk_is_full = true;
+    }
+
+    /// The app takes the device offline, or online again.
+    pub fn set_online(&mut self, device: DeviceIndex, online: bool) {
+        self.0.devices[device].online = online;
+        self.0.feed(device, Input::Online { online }).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// Nothing passes between a device and a relay, until [`Self::mend`].
+    pub fn cut(&mut self, device: DeviceIndex, relay: RelayIndex) {
+        self.0.cuts.cut(device, relay);
+    }
+
+    /// It passes again.
+    pub fn mend(&mut self, device: DeviceIndex, relay: RelayIndex) {
+        self.0.cuts.mend(device, relay);
+    }
+
+    /// The relay's process ends.
+    pub fn stop_relay(&mut self, relay: RelayIndex) {
+        self.0.stop_relay(relay);
+    }
+
+    /// It starts again.
+    pub fn start_relay(&mut self, relay: RelayIndex) {
+        self.0.relays[relay].up = true;
+    }
+
+    /// A stopped relay loses its database.
+    pub fn wipe_relay(&mut self, relay: RelayIndex) {
+        let id = self.0.relays[relay].id;
+        self.0.relays[relay].wipe();
+        self.0.truth.lost(&id, 0, &self.0.devices);
+    }
+
+    /// A copy of the relay's database is put aside.
+    pub fn copy_relay(&mut self, relay: RelayIndex) {
+        self.0.relays[relay].copy();
+    }
+
+    /// A stopped relay is started from the copy.
+    pub fn restore_relay(&mut self, relay: RelayIndex) {
+        let id = self.0.relays[relay].id;
+        assert!(self.0.relays[relay].roll_back(), "there is a copy");
+        let head = self.0.relays[relay].log.head();
+        self.0.truth.lost(&id, head, &self.0.devices);
+    }
+
+    /// The relay takes no new envelopes for want of room, or does again.
+    pub fn fill_relay(&mut self, relay: RelayIndex, full: bool) {
+        self.0.relays[relay].full = if full { 1_000 } else { 0 };
+    }
+
+    /// The relay lets go of what has expired.
+    pub fn clean_up(&mut self, relay: RelayIndex) {
+        let now_ms = self.0.now_ms;
+        self.0.relays[relay].clean_up(now_ms);
+    }
+
+    /// How many envelopes the relay's log holds.
+    pub fn on_relay(&self, relay: RelayIndex) -> usize {
+        self.0.relays[relay].log.rows.iter().filter(|row| row.envelope.is_some()).count()
+    }
+
+    /// Another device joins, let in by the first that runs.
+    pub fn join(&mut self) -> DeviceIndex {
+        let device = self.0.add_device();
+        self.0.later(0, Happening::Join { device });
+        self.wait_ms(1);
+        device
+    }
+
+    /// A copy of a device's profile is started as well, elsewhere and offline.
+    pub fn copy_device(&mut self, device: DeviceIndex) -> DeviceIndex {
+        let copy = self.0.copy_device(device);
+        self.0.start(copy).unwrap_or_else(|violation| panic!("{violation}"));
+        copy
+    }
+
+    /// The relay hands this to a device as one more row of the log it follows, as a hostile one might.
+    pub fn inject(&mut self, relay: RelayIndex, envelope: Bytes) {
+        let now_ms = self.0.now_ms;
+        let out = self.0.relays[relay].inject(envelope, now_ms);
+        self.0.send_from_relay(out);
+    }
+
+    /// What a device would seal next, under an epoch that nobody else has the key of.
+    pub fn sealed_under_another_key(&mut self, device: DeviceIndex) -> Bytes {
+        let root = GroupRoot::from_bytes(self.0.keys.root().as_bytes());
+        let keys = GroupKeys::new(root, 1, EpochSecret::generate(self.0.dice.rng()));
+        let state = &self.0.devices[device];
+        let newest = &state.disk.senders[&state.id];
+        let draft = Draft {
+            kind: Kind::Data,
+            ttl_s: 0,
+            seq: newest.seq.next(),
+            prev: newest.hash,
+            push_id: PushId::from_bytes([7; 16]),
+            time_ms: 0,
+            payload: Bytes::from_static(b"8 bytes."),
+            compress: false,
+        };
+        seal::seal(&keys, &state.key, draft, self.0.dice.rng()).as_bytes().clone()
+    }
+
+    /// The same as a device of a newer version would, as far as this one can tell.
+    pub fn sealed_by_a_newer_version(&self, device: DeviceIndex) -> Bytes {
+        let state = &self.0.devices[device];
+        let mut bytes = self.newest_of(device).to_vec();
+        bytes[0] = 9;
+        let signature = bytes.len() - SIGNATURE_LEN;
+        let message = sign::message(Purpose::Envelope, self.0.keys.group_id().as_bytes(), &[&bytes[..signature]]);
+        bytes[signature..].copy_from_slice(&state.key.sign(&message));
+        bytes.into()
+    }
+
+    /// The newest envelope a device sealed.
+    pub fn newest_of(&self, device: DeviceIndex) -> Bytes {
+        let state = &self.0.devices[device];
+        let own = state.disk.held.iter().rfind(|row| row.sender == state.id);
+        own.map(|row| row.envelope.clone()).expect("it has sealed its entry, at least")
+    }
+}

@@ -1,0 +1,487 @@
+//! The world: what happens next, and to whom.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use sync_types::{DeviceMsg, ErrorCode};
+
+use super::{
+    check::{self, Truth, Violation},
+    device::Device,
+    network::{Cuts, Frame, Session, SessionId},
+    plan::{Dice, Plan},
+    relay::Relay,
+};
+use crate::{
+    engine::{Engine, Setup},
+    event::{Action, Input, Load, StoreOp, Wait},
+    keys::{DeviceKem, DeviceKey, GroupKeys},
+    protection::{Protection, Protections},
+    roster::{Genesis, JoinRequest, Profile},
+    status::Badge,
+};
+
+/// A stream that carries nothing is noticed after this, as QUIC's idle timeout does.
+pub(super) const IDLE_MS: u64 = 5_000;
+/// How long everybody has, once nothing goes wrong any more, to come to rest.
+const REST_MS: u64 = 900_000;
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Things that happened.
+    pub steps: u64,
+    /// Blobs pushed and confirmed to the app.
+    pub pushed: u64,
+    /// Device crashes.
+    pub crashes: u64,
+    /// Blobs that every survivor holds.
+    pub delivered: u64,
+}
+
+impl Report {
+    /// Two runs' reports in one.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            steps: self.steps + other.steps,
+            pushed: self.pushed + other.pushed,
+            crashes: self.crashes + other.crashes,
+            delivered: self.delivered + other.delivered,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Happening {
+    Wake { device: usize, boot: u64 },
+    Start { device: usize },
+    Connected { device: usize, boot: u64, relay: usize },
+    ConnectFailed { device: usize, boot: u64, relay: usize },
+    Arrives { session: SessionId, frame: Frame },
+    Broken { session: SessionId },
+    ClosedByDevice { session: SessionId },
+    Loaded { device: usize, boot: u64, load: Load },
+    Commit { relay: usize, boot: u64 },
+    Push { device: usize },
+    Read { device: usize },
+    Fault,
+    Undo(Undo),
+    Join { device: usize },
+}
+
+/// The end of a fault that lasts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Undo {
+    Cut { device: usize, relay: usize },
+    RelayDown { relay: usize },
+    RelayFull { relay: usize },
+    Nap { device: usize },
+}
+
+/// Devices, relays, and everything between them.
+#[derive(Debug)]
+pub struct World {
+    pub(super) plan: Plan,
+    pub(super) dice: Dice,
+    pub(super) now_ms: u64,
+    agenda: BTreeMap<(u64, u64), Happening>,
+    pub(super) entries: u64,
+    pub(super) devices: Vec<Device>,
+    pub(super) relays: Vec<Relay>,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) cuts: Cuts,
+    pub(super) keys: Arc<GroupKeys>,
+    pub(super) truth: Truth,
+    pub(super) report: Report,
+    /// Nothing goes wrong any more.
+    pub(super) calm: bool,
+    tokens: u64,
+    protections: Protections,
+}
+
+impl World {
+    /// A world whose first device has just made a group, and let all but a late joiner in.
+    pub fn new(plan: Plan, without: Option<Protection>) -> Self {
+        let mut dice = Dice::new(plan.seed ^ 0x5EED);
+        let keys = Arc::new(GroupKeys::generate(dice.rng()));
+        let devices = (0..plan.devices).map(|_| Device::new(DeviceKey::generate(dice.rng()))).collect();
+        let protections = Protections::without(without);
+        let relay = |_| Relay::new(Dice::new(dice.range(0, u64::MAX - 1)), protections);
+        let relays = (0..plan.relays).map(relay).collect();
+        let mut world = Self {
+            dice,
+            now_ms: 0,
+            agenda: BTreeMap::new(),
+            entries: 0,
+            devices,
+            relays,
+            sessions: BTreeMap::new(),
+            cuts: Cuts::default(),
+            keys,
+            truth: Truth::default(),
+            report: Report::default(),
+            calm: false,
+            tokens: 0,
+            protections,
+            plan,
+        };
+        world.found();
+        world.schedule();
+        world
+    }
+
+    /// Plays the plan, then lets everybody come to rest, and checks what must hold then.
+    ///
+    /// # Errors
+    /// The first guarantee that did not hold.
+    pub fn run(mut self) -> Result<Report, Violation> {
+        self.play_until(self.plan.duration_ms)?;
+        self.come_to_rest()?;
+        self.report.delivered = check::at_rest(&self)?;
+        Ok(self.report)
+    }
+
+    /// Ends every fault and every absence, and waits until nobody has anything left to do.
+    pub(super) fn come_to_rest(&mut self) -> Result<(), Violation> {
+        self.calm = true;
+        if self.plan.faults.rude > 0 {
+            // A stream that lost a message in its middle is none: nobody has to get over that but by a new one.
+            let sessions: Vec<_> = self.sessions.keys().copied().collect();
+            sessions.into_iter().for_each(|session| self.later(1, Happening::Broken { session }));
+        }
+        self.plan.faults = Default::default();
+        self.cuts.mend_all();
+        for relay in 0..self.relays.len() {
+            self.relays[relay].up = true;
+            self.relays[relay].full = 0;
+        }
+        for device in self.survivors() {
+            self.devices[device].disk_is_full = false;
+            if self.devices[device].engine.is_none() {
+                self.start(device)?;
+            }
+            if !std::mem::replace(&mut self.devices[device].online, true) {
+                self.feed(device, Input::Online { online: true })?;
+            }
+        }
+        let end = self.now_ms + REST_MS;
+        while self.now_ms < end && !self.is_at_rest() {
+            let until = (self.now_ms + 1_000).min(end);
+            self.play_until(until)?;
+        }
+        for device in self.survivors() {
+            let Device { app, disk, .. } = &mut self.devices[device];
+            app.read(disk, usize::MAX)?;
+        }
+        Ok(())
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let mut survivors = self.survivors().into_iter();
+        survivors.all(|device| {
+            self.devices[device].engine.as_ref().is_some_and(|engine| engine.status().badge == Badge::Synced)
+        }) && self.agenda.values().all(|happening| matches!(happening, Happening::Wake { .. } | Happening::Read { .. }))
+            && check::survivors_agree(self)
+    }
+
+    /// The members that are not gone for good.
+    pub(super) fn survivors(&self) -> Vec<usize> {
+        (0..self.devices.len()).filter(|device| self.devices[*device].joined && !self.devices[*device].dead).collect()
+    }
+
+    pub(super) fn play_until(&mut self, until_ms: u64) -> Result<(), Violation> {
+        while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= until_ms) {
+            let ((at_ms, _), happening) = entry.remove_entry();
+            self.now_ms = at_ms;
+            self.report.steps += 1;
+            self.happen(happening)?;
+        }
+        self.now_ms = until_ms;
+        Ok(())
+    }
+
+    pub(super) fn later(&mut self, delay_ms: u64, happening: Happening) {
+        self.entries += 1;
+        self.agenda.insert((self.now_ms + delay_ms, self.entries), happening);
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+        match happening {
+            Happening::Wake { device, boot } => {
+                let due = |engine: &Engine| engine.wake_at().is_some_and(|at| at <= self.now_ms);
+                if !self.is_boot(device, boot) {
+                    // The engine it was meant for is gone.
+                } else if self.devices[device].engine.as_ref().is_some_and(due) {
+                    self.feed(device, Input::Timer)?;
+                } else {
+                    self.plan_wake(device);
+                }
+            }
+            Happening::Start { device } => {
+                if self.devices[device].engine.is_none() && !self.devices[device].dead {
+                    self.start(device)?;
+                }
+            }
+            Happening::Connected { device, boot, relay } => self.connected(device, boot, relay)?,
+            Happening::ConnectFailed { device, boot, relay } => {
+                if self.is_boot(device, boot) {
+                    let relay = self.relays[relay].id;
+                    self.feed(device, Input::Lost { relay, reason: Some(ErrorCode::Offline) })?;
+                }
+            }
+            Happening::Arrives { session, frame } => self.arrives(session, frame)?,
+            Happening::Broken { session } => self.broken(session)?,
+            Happening::ClosedByDevice { session } => self.close_relay_end(session),
+            Happening::Loaded { device, boot, load } => {
+                if self.is_boot(device, boot) {
+                    let (rows, position) = self.devices[device].disk.load(load);
+                    self.feed(device, Input::Loaded { load, rows, position })?;
+                }
+            }
+            Happening::Commit { relay, boot } => {
+                if self.relays[relay].boot == boot && self.relays[relay].up {
+                    let out = self.relays[relay].commit(self.now_ms);
+                    self.send_from_relay(out);
+                    if self.relays[relay].is_lagging() {
+                        let delay = self.dice.range(1, 3_000);
+                        self.later(delay, Happening::Commit { relay, boot });
+                    }
+                }
+            }
+            Happening::Push { device } => self.push_random(device)?,
+            Happening::Read { device } => {
+                let limit = self.dice.range(1, 20) as usize;
+                let Device { app, disk, .. } = &mut self.devices[device];
+                app.read(disk, limit)?;
+                let cursor = app.cursor;
+                if self.dice.chance(500) {
+                    self.feed(device, Input::AppAck { cursor })?;
+                }
+            }
+            Happening::Fault => self.fault()?,
+            Happening::Undo(undo) => self.undo(undo)?,
+            Happening::Join { device } => self.join(device)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_boot(&self, device: usize, boot: u64) -> bool {
+        self.devices[device].boot == boot && self.devices[device].engine.is_some()
+    }
+
+    // ── The group ──
+
+    fn profile(device: usize) -> Profile {
+        Profile::new(&format!("device {device}"), "sim", "org.example.sim").expect("short enough")
+    }
+
+    fn found(&mut self) {
+        let kem = DeviceKem::generate(self.dice.rng());
+        let founder = &mut self.devices[0];
+        let genesis = Genesis::create(&self.keys.group_id(), (&founder.key, &kem), &Self::profile(0), 0);
+        founder.disk = super::disk::Disk::new(founder.id, vec![genesis]);
+        founder.joined = true;
+        self.later(0, Happening::Start { device: 0 });
+        let late = usize::from(self.plan.late_joiner);
+        for device in 1..self.devices.len() - late {
+            let delay = device as u64 * 10;
+            self.later(delay, Happening::Join { device });
+        }
+        if self.plan.late_joiner {
+            let at = self.dice.range(self.plan.duration_ms / 4, self.plan.duration_ms);
+            self.later(at, Happening::Join { device: self.devices.len() - 1 });
+        }
+    }
+
+    /// A device more, outside the group.
+    pub(super) fn add_device(&mut self) -> usize {
+        self.devices.push(Device::new(DeviceKey::generate(self.dice.rng())));
+        self.devices.len() - 1
+    }
+
+    /// The same device once more, with a copy of its disk.
+    pub(super) fn copy_device(&mut self, device: usize) -> usize {
+        let original = &self.devices[device];
+        let mut copy = Device::new(DeviceKey::from_seed(original.key.seed()));
+        copy.disk = original.disk.clone();
+        copy.joined = true;
+        copy.online = false;
+        self.truth.copied.insert(copy.id);
+        self.devices.push(copy);
+        self.devices.len() - 1
+    }
+
+    /// What pairing comes to: a member vouches, hands the entries over, and publishes its own.
+    fn join(&mut self, device: usize) -> Result<(), Violation> {
+        let Some(inviter) = self.survivors().into_iter().find(|inviter| self.devices[*inviter].engine.is_some()) else {
+            self.later(1_000, Happening::Join { device });
+            return Ok(());
+        };
+        let kem = DeviceKem::generate(self.dice.rng());
+        let joiner = &self.devices[device];
+        let group = self.keys.group_id();
+        let request = JoinRequest::create(&group, (&joiner.key, &kem), &Self::profile(device), self.dice.bytes());
+        let entry = request.admit(&group, &self.devices[inviter].key, self.now_ms);
+        let boot = self.devices[inviter].boot;
+        self.feed(inviter, Input::Admit { entry: entry.clone() })?;
+        if !self.is_boot(inviter, boot) {
+            // The inviter crashed over it: the persons try again.
+            self.later(1_000, Happening::Join { device });
+            return Ok(());
+        }
+        let mut roster = self.devices[inviter].disk.roster.clone();
+        if !roster.contains(&entry) {
+            roster.push(entry);
+        }
+        self.devices[device].disk = super::disk::Disk::new(self.devices[device].id, roster);
+        self.devices[device].joined = true;
+        self.start(device)
+    }
+
+    // ── Devices ──
+
+    pub(super) fn start(&mut self, device: usize) -> Result<(), Violation> {
+        let seed = self.dice.bytes();
+        let setup = Setup {
+            device_key: self.devices[device].key.clone(),
+            keys: self.keys.clone(),
+            relays: self.relays.iter().map(|relay| relay.id).collect(),
+        };
+        let state = &mut self.devices[device];
+        let stored = state.disk.stored();
+        let engine = Engine::open_with(setup, stored, seed, state.now(self.now_ms), self.protections)
+            .map_err(|code| Violation::new("opens", format!("device {device} does not open: {}", code.name())))?;
+        state.engine = Some(engine);
+        let online = state.online;
+        self.feed(device, Input::Online { online })
+    }
+
+    pub(super) fn crash(&mut self, device: usize) {
+        self.report.crashes += 1;
+        let sessions: Vec<_> = self.devices[device].sessions.values().copied().collect();
+        self.devices[device].crash();
+        self.truth.forgot(&self.devices[device]);
+        for session in sessions {
+            if let Some(session) = self.sessions.get_mut(&session) {
+                session.device_open = false;
+                session.broken = true;
+            }
+            self.later(IDLE_MS, Happening::Broken { session });
+        }
+        let delay = self.dice.range(1, 4_000);
+        self.later(delay, Happening::Start { device });
+    }
+
+    /// Feeds the engine and performs what it asks for, crashing in between if the seed says so.
+    pub(super) fn feed(&mut self, device: usize, input: Input) -> Result<(), Violation> {
+        let state = &mut self.devices[device];
+        let now = state.now(self.now_ms);
+        let Some(engine) = &mut state.engine else { return Ok(()) };
+        let actions: Vec<_> = engine.handle(now, input).collect();
+        let boot = state.boot;
+        for action in actions {
+            self.perform(device, action)?;
+            if self.dice.chance(self.plan.faults.crash) {
+                self.crash(device);
+            }
+            if !self.is_boot(device, boot) {
+                return Ok(());
+            }
+        }
+        self.plan_wake(device);
+        check::status(self, device)
+    }
+
+    /// Puts the engine's next timer on the agenda, unless something as early is there.
+    fn plan_wake(&mut self, device: usize) {
+        let state = &mut self.devices[device];
+        let Some(at) = state.engine.as_ref().and_then(Engine::wake_at) else { return };
+        let at = at.max(self.now_ms + 1);
+        if state.wake_at_ms.is_none_or(|planned| planned <= self.now_ms || planned > at) {
+            state.wake_at_ms = Some(at);
+            let boot = state.boot;
+            self.later(at - self.now_ms, Happening::Wake { device, boot });
+        }
+    }
+
+    fn perform(&mut self, device: usize, action: Action) -> Result<(), Violation> {
+        match action {
+            Action::Store(ops) => self.store(device, ops)?,
+            Action::Note(ops) => self.devices[device].notes.extend(ops),
+            Action::Load(load) => {
+                let (delay, boot) = (self.dice.range(0, 5), self.devices[device].boot);
+                self.later(delay, Happening::Loaded { device, boot, load });
+            }
+            Action::Connect { relay } => self.connect(device, relay),
+            Action::Disconnect { relay } => {
+                if let Some(session) = self.devices[device].sessions.remove(&relay) {
+                    if let Some(session) = self.sessions.get_mut(&session) {
+                        session.device_open = false;
+                    }
+                    let delay = self.dice.range(1, 50);
+                    self.later(delay, Happening::ClosedByDevice { session });
+                }
+            }
+            Action::Send { relay, message } => {
+                if let DeviceMsg::Push(push) = &message {
+                    self.truth.offered(&self.devices[device].disk, &push.envelope)?;
+                }
+                if let Some(session) = self.devices[device].sessions.get(&relay).copied() {
+                    self.transmit(session, Frame::ToRelay(message));
+                }
+            }
+            Action::Reply { token, result } => {
+                let Some(push) = self.devices[device].unanswered.remove(&token) else {
+                    return Err(Violation::new("answers once", format!("device {device} answers {token} again")));
+                };
+                if let Ok(pushed) = result {
+                    self.report.pushed += 1;
+                    self.truth.confirmed(device, push, &pushed, &self.devices[device].disk, &self.relays)?;
+                }
+            }
+            // Persons try again by themselves.
+            Action::Admitted { .. } => {}
+            Action::Emit(event) => {
+                self.truth.told(&self.devices[device], &event)?;
+                self.devices[device].told.push(event);
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction, with everything noted before it. A disk without room ends the engine.
+    fn store(&mut self, device: usize, ops: Vec<StoreOp>) -> Result<(), Violation> {
+        if self.devices[device].disk_is_full || self.dice.chance(self.plan.faults.disk_full) {
+            self.crash(device);
+            return Ok(());
+        }
+        self.truth.stored(&ops)?;
+        let state = &mut self.devices[device];
+        let notes = std::mem::take(&mut state.notes);
+        state.disk.apply(notes)?;
+        state.disk.apply(ops)
+    }
+
+    // ── What the app does ──
+
+    fn push_random(&mut self, device: usize) -> Result<(), Violation> {
+        let ttl_s = if self.plan.faults.expiry && self.dice.chance(400) { self.dice.range(1, 20) as u32 } else { 0 };
+        let wait = [Wait::Local, Wait::Relay, Wait::All][self.dice.index(3)];
+        self.push(device, ttl_s, wait).map(|_| ())
+    }
+
+    /// Pushes a blob that is like no other, if the device runs. Returns its number, which is its payload.
+    pub(super) fn push(&mut self, device: usize, ttl_s: u32, wait: Wait) -> Result<Option<u64>, Violation> {
+        if self.devices[device].engine.is_none() || self.devices[device].dead {
+            return Ok(None);
+        }
+        self.tokens += 1;
+        let token = self.tokens;
+        let payload = Bytes::copy_from_slice(&token.to_be_bytes());
+        self.truth.pushes.insert(token, ttl_s > 0);
+        self.devices[device].unanswered.insert(token, token);
+        self.feed(device, Input::Push { token, payload, ttl_s, wait })?;
+        Ok(Some(token))
+    }
+}

@@ -1,0 +1,104 @@
+//! What a person is told. Computed from what is known, never from the absence of an error.
+
+use sync_types::{BlobId, ErrorCode, LocalCursor, LogId, RelayCursor, RelayId};
+
+use crate::event::ParkReason;
+
+/// The one word for everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Badge {
+    /// Everything pushed here is on every configured relay, and everything those hold is here and readable.
+    Synced,
+    /// Something is on its way, or not known yet.
+    Pending,
+    /// Something is not going to happen by itself, or can't be read.
+    Failed,
+    /// No relay can be reached.
+    Offline,
+}
+
+impl Badge {
+    /// What scripts and front ends see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Synced => "synced",
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// How a connection to a relay stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// Not connected, and not trying.
+    Disconnected,
+    /// On its way, for the first time.
+    Connecting,
+    /// Greeted and welcomed.
+    Connected,
+    /// Lost or never reached; trying again.
+    Reconnecting {
+        /// How often it failed in a row.
+        attempt: u32,
+    },
+}
+
+impl Connection {
+    /// What scripts and front ends see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Disconnected => "disconnected",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Reconnecting { .. } => "reconnecting",
+        }
+    }
+}
+
+/// One relay, as this device sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayStatus {
+    /// Which.
+    pub relay: RelayId,
+    /// How the connection stands.
+    pub connection: Connection,
+    /// The log this group has there, once met.
+    pub log_id: Option<LogId>,
+    /// How far that log is read.
+    pub pulled: RelayCursor,
+    /// Where it ended when last heard of.
+    pub max_cursor: RelayCursor,
+    /// Own envelopes that are not on its disk.
+    pub pending: u64,
+    /// It lost rows, and is being filled again.
+    pub refilling: bool,
+    /// What it refuses, or why it can't be reached, where there is a word for it.
+    pub problem: Option<ErrorCode>,
+}
+
+/// Everything an app may want to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// The one word.
+    pub badge: Badge,
+    /// The best of the relays' connections.
+    pub connection: Connection,
+    /// Own envelopes that are not yet on every configured relay.
+    pub pending: u64,
+    /// What can't be read here, and why.
+    pub parked: Vec<(BlobId, ParkReason)>,
+    /// Envelopes that wait for a missing predecessor.
+    pub waiting: u64,
+    /// The highest cursor the app acknowledged.
+    pub last_cursor: LocalCursor,
+    /// The newest cursor there is.
+    pub head_cursor: LocalCursor,
+    /// The relays, in order of preference.
+    pub relays: Vec<RelayStatus>,
+    /// Unix milliseconds when the badge last was [`Badge::Synced`] since this engine was opened.
+    pub synced_ms: Option<u64>,
+    /// This installation's identity is in use elsewhere; it pushes no more.
+    pub identity_reused: bool,
+}

@@ -1,0 +1,280 @@
+//! Stories about one device, one relay, one thing going wrong at a time.
+
+use bytes::Bytes;
+use sync_core::{Badge, Connection, Event, sim::Story};
+
+#[test]
+fn what_one_device_pushes_the_others_have() {
+    let mut net = Story::new(3, 1);
+    let draft = net.push(0);
+    net.rest();
+    assert_eq!(net.log(1), [draft]);
+    assert_eq!(net.log(2), [draft]);
+}
+
+#[test]
+fn a_push_survives_losing_its_ack_and_then_the_process() {
+    let mut net = Story::new(2, 1);
+    let draft = net.push(0);
+    net.wait_ms(70); // On the relay, or nearly; the answer is not here yet.
+    net.cut(0, 0);
+    net.crash(0);
+    net.mend(0, 0);
+    net.rest();
+    assert_eq!(net.log(1), [draft]);
+    assert_eq!(net.log(0), [draft]);
+}
+
+#[test]
+fn an_own_push_does_not_hide_what_came_before_it() {
+    let mut net = Story::new(2, 1);
+    net.cut(1, 0);
+    let theirs: Vec<_> = (0..5).map(|_| net.push(0)).collect();
+    net.wait_ms(6_000);
+    net.mend(1, 0);
+    let own = net.push(1);
+    net.rest();
+    assert_eq!(net.log(1), [&[own], theirs.as_slice()].concat());
+}
+
+#[test]
+fn cursors_stay_as_they_were_handed_out() {
+    let mut net = Story::new(2, 1);
+    for _ in 0..4 {
+        net.push(0);
+        net.push(1);
+    }
+    net.rest();
+    let before = net.cursors(1);
+    net.crash(1);
+    net.stop_relay(0);
+    net.wipe_relay(0);
+    net.start_relay(0);
+    net.rest();
+    assert_eq!(net.cursors(1), before);
+}
+
+#[test]
+fn offline_is_said_and_what_is_pushed_meanwhile_is_sent_later() {
+    let mut net = Story::new(2, 1);
+    net.stop_relay(0);
+    net.wait_ms(6_000);
+    let draft = net.push(0);
+    assert_eq!(net.badge(0), Badge::Offline);
+    assert_eq!(net.status(0).pending, 1);
+    net.start_relay(0);
+    net.rest();
+    assert_eq!((net.badge(0), net.log(1)), (Badge::Synced, vec![draft]));
+}
+
+#[test]
+fn synced_is_not_said_before_the_relay_has_it() {
+    let mut net = Story::new(2, 1);
+    net.push(0);
+    assert_eq!(net.badge(0), Badge::Pending);
+    net.rest();
+    assert_eq!(net.badge(0), Badge::Synced);
+}
+
+#[test]
+fn a_wiped_relay_is_filled_again_though_the_one_who_pushed_is_gone() {
+    let mut net = Story::new(3, 1);
+    let draft = net.push(1);
+    net.rest();
+    net.set_online(2, false);
+    net.die(1);
+    let on_relay = net.on_relay(0);
+    net.stop_relay(0);
+    net.wipe_relay(0);
+    net.start_relay(0);
+    net.rest();
+    assert_eq!(net.on_relay(0), on_relay);
+    let newcomer = net.join();
+    net.rest();
+    assert_eq!(net.log(newcomer), [draft]);
+}
+
+#[test]
+fn a_relay_restored_from_a_copy_is_noticed_even_when_it_has_grown_past_what_was_read() {
+    let mut net = Story::new(2, 1);
+    net.copy_relay(0);
+    let lost = net.push(0);
+    net.rest();
+    net.set_online(0, false);
+    net.set_online(1, false);
+    net.wait_ms(6_000);
+    net.stop_relay(0);
+    net.restore_relay(0);
+    net.start_relay(0);
+    // The one that was not told grows the log past what the other had read of the lost one.
+    let newcomer = net.join();
+    let new: Vec<_> = (0..6).map(|_| net.push(newcomer)).collect();
+    net.wait_ms(2_000);
+    net.told(1);
+    net.rest();
+    assert!(net.told(1).iter().any(|event| matches!(event, Event::RelayRegressed { .. })));
+    for device in [0, 1, newcomer] {
+        let log = net.log(device);
+        assert!(log.contains(&lost) && new.iter().all(|blob| log.contains(blob)), "{device}: {log:?}");
+    }
+}
+
+#[test]
+fn what_expired_before_it_was_read_is_a_gap_and_what_follows_is_handed_out() {
+    let mut net = Story::new(2, 1);
+    net.set_online(1, false);
+    net.wait_ms(6_000);
+    net.push_for(0, 5);
+    let lasting = net.push(0);
+    net.wait_ms(10_000);
+    net.clean_up(0);
+    net.told(1);
+    net.rest();
+    assert_eq!(net.log(1), [lasting]);
+    let gaps = net.told(1).into_iter().filter(|event| matches!(event, Event::Gap { .. })).count();
+    assert_eq!(gaps, 1);
+}
+
+#[test]
+fn a_full_relay_refuses_by_name_and_is_drained_once_it_has_room() {
+    let mut net = Story::new(2, 1);
+    let before = net.push(1);
+    net.rest();
+    net.fill_relay(0, true);
+    let draft = net.push(0);
+    net.wait_ms(2_000);
+    assert_eq!(net.badge(0), Badge::Failed);
+    assert_eq!(net.status(0).relays[0].problem.map(|code| code.name()), Some("storage_full"));
+    net.fill_relay(0, false);
+    net.rest();
+    assert_eq!(net.log(1), [before, draft]);
+}
+
+#[test]
+fn a_full_disk_loses_nothing_that_was_confirmed() {
+    let mut net = Story::new(2, 1);
+    let first = net.push(0);
+    net.fill_disk(0);
+    net.push(0); // Never confirmed: nobody was told that it is safe.
+    net.wait_ms(5_000);
+    net.rest();
+    let last = net.push(0);
+    net.rest();
+    assert_eq!(net.log(1), [first, last]);
+}
+
+#[test]
+fn what_no_member_sealed_is_dropped_and_disturbs_nobody() {
+    let mut net = Story::new(2, 1);
+    let draft = net.push(0);
+    net.rest();
+    let mut forged = net.newest_of(0).to_vec();
+    let middle = forged.len() / 2;
+    forged[middle] ^= 1;
+    net.inject(0, Bytes::from(forged));
+    net.inject(0, Bytes::from_static(b"not an envelope"));
+    net.wait_ms(2_000);
+    assert_eq!(net.log(1), [draft]);
+    assert_eq!(net.badge(1), Badge::Synced);
+    assert_eq!(net.status(1).parked, []);
+}
+
+#[test]
+fn a_replayed_envelope_is_handed_out_once() {
+    let mut net = Story::new(2, 1);
+    let draft = net.push(0);
+    net.rest();
+    net.inject(0, net.newest_of(0));
+    net.wait_ms(2_000);
+    assert_eq!(net.log(1), [draft]);
+    assert_eq!(net.log(0), [draft]);
+}
+
+#[test]
+fn a_newcomer_has_the_whole_history() {
+    let mut net = Story::new(2, 2);
+    let blobs: Vec<_> = (0..30).map(|index| net.push(index % 2)).collect();
+    net.rest();
+    let newcomer = net.join();
+    net.rest();
+    let mut log = net.log(newcomer);
+    log.sort_unstable();
+    assert_eq!(log, blobs);
+}
+
+#[test]
+fn what_a_member_signed_and_nobody_can_read_is_parked_and_shown_never_skipped() {
+    let mut net = Story::new(2, 1);
+    let unreadable = net.sealed_under_another_key(0);
+    net.inject(0, unreadable);
+    let newer = net.sealed_by_a_newer_version(0);
+    net.inject(0, newer);
+    net.wait_ms(2_000);
+    let mut reasons: Vec<_> = net.status(1).parked.iter().map(|(_, reason)| reason.name()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["key_missing", "too_new"]);
+    assert_eq!(net.badge(1), Badge::Failed);
+    // It is tried again at every start, and told only once.
+    net.told(1);
+    net.crash(1);
+    net.wait_ms(6_000);
+    assert_eq!(net.status(1).parked.len(), 2);
+    assert!(!net.told(1).iter().any(|event| matches!(event, Event::Parked { .. })));
+}
+
+#[test]
+fn with_one_of_two_relays_gone_a_device_is_connected_and_goes_on() {
+    let mut net = Story::new(2, 2);
+    let before = net.cursors(1);
+    net.stop_relay(0);
+    net.wait_ms(6_000);
+    let draft = net.push(0);
+    net.wait_ms(2_000);
+    assert_eq!(net.status(1).connection, Connection::Connected);
+    assert_eq!((net.log(1), before.len()), (vec![draft], 0));
+    // Not everywhere yet, and it says so.
+    assert_eq!((net.badge(0), net.status(0).pending), (Badge::Pending, 1));
+    net.start_relay(0);
+    net.rest();
+    assert_eq!(net.log(1), [draft]);
+}
+
+#[test]
+fn a_copied_device_that_fell_behind_says_so_seals_nothing_more_and_does_not_forget_it() {
+    let mut net = Story::new(2, 1);
+    let copy = net.copy_device(0);
+    let theirs: Vec<_> = (0..3).map(|_| net.push(copy)).collect();
+    let ours: Vec<_> = (0..3).map(|_| net.push(0)).collect();
+    net.wait_ms(2_000);
+    net.set_online(copy, true);
+    net.wait_ms(2_000);
+    // What the original pushed in those places is no acknowledgement of what the copy did.
+    assert!(net.status(copy).identity_reused);
+    assert_eq!(net.badge(copy), Badge::Failed);
+    assert!(net.status(copy).pending >= theirs.len() as u64);
+    assert_eq!(net.log(1), ours);
+    net.crash(copy);
+    net.wait_ms(6_000);
+    assert!(net.status(copy).identity_reused);
+    assert_eq!(net.badge(copy), Badge::Failed);
+    // The original never saw the copy, and goes on.
+    let later = net.push(0);
+    net.wait_ms(2_000);
+    assert_eq!(net.badge(0), Badge::Synced);
+    assert_eq!(net.log(1), [ours, vec![later]].concat());
+}
+
+#[test]
+fn of_two_copies_that_push_at_once_both_find_out() {
+    let mut net = Story::new(2, 1);
+    let copy = net.copy_device(0);
+    net.set_online(copy, true);
+    net.wait_ms(2_000);
+    net.push(copy);
+    net.push(0);
+    net.wait_ms(2_000);
+    assert!(net.status(copy).identity_reused && net.status(0).identity_reused);
+    // The other device has one of the two, and shows that there is another.
+    assert_eq!(net.log(1).len(), 1);
+    assert_eq!(net.badge(1), Badge::Failed);
+}
