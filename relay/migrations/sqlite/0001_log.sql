@@ -1,0 +1,54 @@
+-- One log a group: entries numbered from 1 without a gap, each chained to the one before by its run.
+--
+-- An entry whose time is over keeps its place and its blob id (envelope NULL) until every known device has
+-- read past it. Then the front of the log is cut off, and the floor says where and with which run.
+
+-- A number is never given again: what still comes for a group that was forgotten must not meet another's log.
+CREATE TABLE groups (
+    no           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id           BLOB    NOT NULL UNIQUE,
+    log_id       BLOB    NOT NULL,
+    head_cursor  INTEGER NOT NULL DEFAULT 0,
+    head_run     BLOB    NOT NULL,
+    floor_cursor INTEGER NOT NULL DEFAULT 0,
+    floor_run    BLOB    NOT NULL,
+    bytes        INTEGER NOT NULL DEFAULT 0,
+    visited_ms   INTEGER NOT NULL
+) STRICT;
+
+-- With a rowid, although it is of no use: without, SQLite moves what is over a quarter of a page to pages of
+-- their own, and an envelope of 1 KiB would take 4.
+CREATE TABLE entries (
+    group_no    INTEGER NOT NULL,
+    cursor      INTEGER NOT NULL,
+    blob_id     BLOB    NOT NULL,
+    kind        INTEGER NOT NULL,
+    key_id      BLOB    NOT NULL,
+    sender      BLOB    NOT NULL,
+    run         BLOB    NOT NULL,
+    size        INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL,
+    expires_ms  INTEGER,
+    envelope    BLOB,
+    PRIMARY KEY (group_no, cursor)
+) STRICT;
+
+CREATE UNIQUE INDEX entries_by_blob ON entries (group_no, blob_id);
+-- What a group has of its reserve for control envelopes (kind 2).
+CREATE INDEX entries_of_control ON entries (group_no, size) WHERE kind = 2;
+CREATE INDEX entries_by_expiry ON entries (expires_ms) WHERE expires_ms IS NOT NULL AND envelope IS NOT NULL;
+
+CREATE TABLE devices (
+    group_no INTEGER NOT NULL,
+    device   BLOB    NOT NULL,
+    acked    INTEGER NOT NULL,
+    seen_ms  INTEGER NOT NULL,
+    PRIMARY KEY (group_no, device)
+) STRICT, WITHOUT ROWID;
+
+-- How far retention has come; see the relay's retention clock.
+CREATE TABLE clock (
+    only    INTEGER PRIMARY KEY CHECK (only = 1),
+    time_ms INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,95 @@
+//! HELLO: who is there, and for which group.
+//!
+//! A group is the hash of the public key that opens it, so knowing a group's id opens nothing, and there is
+//! nothing to register. The signature covers both ends of this connection and a secret of its TLS session: it is
+//! worth nothing on another connection, to another relay, or to whoever recorded it.
+
+use std::{sync::Arc, time::Instant};
+
+use ed25519_dalek::{Signature, VerifyingKey};
+use iroh::endpoint::Connection;
+use sync_types::{
+    DeviceId, ErrorCode, LogId, RelayCursor, RelayGroupId,
+    limits::PROTOCOL_VERSION,
+    message::{Hello, Welcome},
+    sign,
+};
+use tokio::sync::watch;
+
+use crate::{
+    error::Refusal,
+    quota::{Address, Pass},
+    retention::wall_ms,
+    state::State,
+    store::{Greeted, Greeting, GroupLog, Head},
+};
+
+/// A device that has proved to be of a group.
+pub(crate) struct Member {
+    pub(crate) device: DeviceId,
+    pub(crate) log: Arc<GroupLog>,
+    pub(crate) head: watch::Receiver<Head>,
+    /// Where the log ended when it entered.
+    pub(crate) entered_at: RelayCursor,
+    _pass: Pass<DeviceId>,
+}
+
+/// Lets a device in, or says why not.
+pub(crate) async fn hello(
+    relay: &State,
+    connection: &Connection,
+    from: Address,
+    hello: Hello,
+) -> Result<(Member, Welcome), Refusal> {
+    let device = DeviceId::from_bytes(*connection.remote_id().as_bytes());
+    verify(relay, connection, device, &hello)?;
+    let pass = relay.quotas.devices.enter(device).ok_or(ErrorCode::TooManyConnections)?;
+    if !relay.store.knows(&hello.group) {
+        let created = relay.quotas.groups.take(from, Instant::now());
+        created.map_err(|wait| Refusal::later(ErrorCode::RateLimited, wait))?;
+    }
+    let greeting = Greeting {
+        group: hello.group,
+        device,
+        read: hello.log_id.map(|log_id| (log_id, hello.last_cursor)),
+        new_log_id: random_log_id()?,
+        now_ms: relay.clock.at(wall_ms()),
+    };
+    let Greeted { log, mut head } = relay.store.greet(greeting).await?;
+    let end = head.borrow_and_update().clone();
+    let read = if hello.log_id == Some(log.log_id) { hello.last_cursor } else { RelayCursor::START };
+    let welcome = Welcome {
+        version: PROTOCOL_VERSION,
+        relay: relay.id,
+        log_id: log.log_id,
+        max_cursor: end.cursor,
+        floor_cursor: end.floor_cursor,
+        pending_count: end.cursor.get().saturating_sub(read.max(end.floor_cursor).get()),
+        limits: relay.limits(),
+        features: 0,
+    };
+    Ok((Member { device, log, head, entered_at: end.cursor, _pass: pass }, welcome))
+}
+
+fn verify(relay: &State, connection: &Connection, device: DeviceId, hello: &Hello) -> Result<(), ErrorCode> {
+    if hello.version != PROTOCOL_VERSION {
+        return Err(ErrorCode::VersionUnsupported);
+    }
+    if hello.group != RelayGroupId::of(&hello.auth_public) {
+        return Err(ErrorCode::AuthFailed);
+    }
+    let mut exporter = [0; 32];
+    connection
+        .export_keying_material(&mut exporter, sign::HELLO_EXPORTER_LABEL, &[])
+        .map_err(|_| ErrorCode::Internal)?;
+    let signed = sign::hello(&hello.group, &device, &relay.id, &exporter);
+    let key = VerifyingKey::from_bytes(hello.auth_public.as_bytes()).map_err(|_| ErrorCode::AuthFailed)?;
+    let signature = Signature::from_slice(&hello.signature).map_err(|_| ErrorCode::AuthFailed)?;
+    key.verify_strict(&signed, &signature).map_err(|_| ErrorCode::AuthFailed)
+}
+
+fn random_log_id() -> Result<LogId, ErrorCode> {
+    let mut bytes = [0; LogId::LEN];
+    getrandom::fill(&mut bytes).map_err(|_| ErrorCode::Internal)?;
+    Ok(LogId::from_bytes(bytes))
+}

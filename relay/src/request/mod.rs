@@ -1,0 +1,7 @@
+//! What a device can ask for, one file a request: read it, make one call, answer.
+
+pub(crate) mod ack;
+pub(crate) mod get;
+pub(crate) mod hello;
+pub(crate) mod pull;
+pub(crate) mod push;

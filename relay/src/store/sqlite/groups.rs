@@ -1,0 +1,169 @@
+//! Entering: a device's row, and its group's log if it is the first to come.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sync_types::{DeviceId, LogId, RelayCursor, Run};
+
+use super::{
+    fault, signed,
+    writer::{Reply, Writer},
+};
+use crate::store::{Greeted, Greeting, GroupLog, Head, StoreError};
+
+/// Devices remembered a group. Beyond it, those not seen for longest no longer hold retention up.
+const DEVICES_MAX: i64 = 1_024;
+/// Empty groups collected at once when there are too many.
+const COLLECT_MAX: usize = 64;
+
+impl Writer {
+    /// Enters devices, all in one transaction but for the logs that have to be made.
+    pub(super) async fn greet(&mut self, greetings: Vec<(Greeting, Reply<Greeted>)>) {
+        let mut entering = Vec::with_capacity(greetings.len());
+        for (greeting, reply) in greetings {
+            match self.log_of(&greeting).await {
+                Ok(log) => {
+                    let head = log.head.subscribe();
+                    entering.push((greeting, Greeted { log, head }, reply));
+                }
+                Err(error) => {
+                    let _ = reply.send(Err(error));
+                }
+            }
+        }
+        let entered = async {
+            let mut tx = self.db.begin().await.map_err(fault)?;
+            for (greeting, greeted, _) in &entering {
+                let read = greeting.read.filter(|(log_id, _)| *log_id == greeted.log.log_id);
+                let acked = read.map_or(RelayCursor::START, |(_, cursor)| cursor.min(greeted.log.head().cursor));
+                remember(&mut tx, greeted.log.no, greeting.device, acked, greeting.now_ms).await?;
+                visited(&mut tx, greeted.log.no, greeting.now_ms).await?;
+            }
+            tx.commit().await.map_err(fault)
+        };
+        let entered = entered.await;
+        for (_, greeted, reply) in entering {
+            let _ = reply.send(entered.clone().map(|()| greeted));
+        }
+    }
+
+    async fn log_of(&mut self, greeting: &Greeting) -> Result<Arc<GroupLog>, StoreError> {
+        if let Some(log) = self.books.shared.group(&greeting.group) {
+            return Ok(log);
+        }
+        if self.books.shared.group_count() >= self.books.bounds.groups {
+            self.collect_empty().await?;
+            if self.books.shared.group_count() >= self.books.bounds.groups {
+                return Err(StoreError::TooManyGroups);
+            }
+        }
+        let no = create(&mut self.db, greeting).await?;
+        let log = Arc::new(GroupLog::new(no, greeting.group, greeting.new_log_id, Head::START));
+        self.books.group_bytes.insert(no, 0);
+        self.books.shared.add_group(Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Forgets groups without a row that nobody is connected to.
+    async fn collect_empty(&mut self) -> Result<(), StoreError> {
+        let empty = sqlx::query(
+            "SELECT no FROM groups WHERE NOT EXISTS (SELECT 1 FROM entries WHERE entries.group_no = groups.no)",
+        )
+        .fetch_all(&mut self.db)
+        .await
+        .map_err(fault)?;
+        let empty = empty.iter().map(|row| row.try_get(0).map_err(fault)).collect::<Result<Vec<i64>, _>>()?;
+        self.forget(&empty, COLLECT_MAX).await?;
+        Ok(())
+    }
+
+    /// Removes groups that nobody is connected to, at most so many; says how many it were.
+    pub(super) async fn forget(&mut self, groups: &[i64], at_most: usize) -> Result<u64, StoreError> {
+        let logs: HashMap<i64, _> = self.books.shared.all_groups().into_iter().map(|log| (log.no, log)).collect();
+        let unwatched = groups.iter().filter_map(|no| logs.get(no)).filter(|log| log.head.receiver_count() == 0);
+        let unwatched: Vec<_> = unwatched.take(at_most).collect();
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        let mut blobs = 0;
+        for log in &unwatched {
+            blobs += sqlx::query("DELETE FROM entries WHERE group_no = ? AND envelope IS NOT NULL")
+                .bind(log.no)
+                .execute(&mut *tx)
+                .await
+                .map_err(fault)?
+                .rows_affected();
+            for delete in [
+                "DELETE FROM entries WHERE group_no = ?",
+                "DELETE FROM devices WHERE group_no = ?",
+                "DELETE FROM groups WHERE no = ?",
+            ] {
+                sqlx::query(delete).bind(log.no).execute(&mut *tx).await.map_err(fault)?;
+            }
+        }
+        tx.commit().await.map_err(fault)?;
+        self.books.shared.blobs.fetch_sub(blobs, Ordering::Relaxed);
+        for log in &unwatched {
+            self.books.shared.remove_group(&log.group);
+            self.books.group_bytes.remove(&log.no);
+        }
+        Ok(unwatched.len() as u64)
+    }
+}
+
+async fn create(db: &mut SqliteConnection, greeting: &Greeting) -> Result<i64, StoreError> {
+    let (group, log_id): (_, LogId) = (greeting.group, greeting.new_log_id);
+    let row = sqlx::query(
+        "INSERT INTO groups (id, log_id, head_run, floor_run, visited_ms) VALUES (?1, ?2, ?3, ?3, ?4) RETURNING no",
+    )
+    .bind(group.as_bytes().as_slice())
+    .bind(log_id.as_bytes().as_slice())
+    .bind(Run::START.as_bytes().as_slice())
+    .bind(signed(greeting.now_ms))
+    .fetch_one(db)
+    .await
+    .map_err(fault)?;
+    row.try_get(0).map_err(fault)
+}
+
+/// Notes that somebody was there.
+pub(super) async fn visited(db: &mut SqliteConnection, group_no: i64, now_ms: u64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE groups SET visited_ms = ?1 WHERE no = ?2 AND visited_ms < ?1")
+        .bind(signed(now_ms))
+        .bind(group_no)
+        .execute(db)
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
+async fn remember(
+    db: &mut SqliteConnection,
+    group_no: i64,
+    device: DeviceId,
+    acked: RelayCursor,
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO devices (group_no, device, acked, seen_ms) VALUES (?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET acked = MAX(acked, excluded.acked), seen_ms = MAX(seen_ms, excluded.seen_ms)",
+    )
+    .bind(group_no)
+    .bind(device.as_bytes().as_slice())
+    .bind(signed(acked.get()))
+    .bind(signed(now_ms))
+    .execute(&mut *db)
+    .await
+    .map_err(fault)?;
+    sqlx::query(
+        "DELETE FROM devices WHERE group_no = ?1 AND device IN
+             (SELECT device FROM devices WHERE group_no = ?1 ORDER BY seen_ms DESC LIMIT -1 OFFSET ?2)",
+    )
+    .bind(group_no)
+    .bind(DEVICES_MAX)
+    .execute(db)
+    .await
+    .map_err(fault)?;
+    Ok(())
+}

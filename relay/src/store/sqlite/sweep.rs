@@ -1,0 +1,229 @@
+//! Forgetting, in steps short enough that no push waits long for one.
+//!
+//! First an envelope whose time is over goes, and its row stays as a tombstone, so that a device which has not
+//! read that far learns what it missed. Once every device has read past the front of the log, the front is cut
+//! off and the floor takes its place. Last, a group that nobody has visited for as long as a device is remembered is
+//! forgotten with all it holds, or whoever asks for no expiry would keep the relay's room for good.
+
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sync_types::{RelayCursor, Run};
+
+use super::{
+    bytes_at, fault,
+    groups::visited,
+    signed, unsigned_at,
+    writer::{Writer, measure},
+};
+use crate::store::{StoreError, Sweep, Swept};
+
+/// Rows touched in one step.
+const STEP_ROWS: i64 = 500;
+/// Groups forgotten in one step.
+const STEP_GROUPS: usize = 16;
+/// Pages given back in one step.
+const STEP_PAGES: u32 = 2_048;
+/// What a tombstone counts in its group's quota: a log of nothing else must not grow for ever.
+pub(super) const TOMBSTONE_BYTES: u64 = 64;
+
+/// Where the front of a log was cut off.
+struct Cut {
+    floor: RelayCursor,
+    run: Run,
+    dropped: u64,
+}
+
+impl Writer {
+    /// Performs one step.
+    pub(super) async fn sweep(&mut self, sweep: Sweep) -> Result<Swept, StoreError> {
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        keep_clock(&mut tx, sweep).await?;
+        for log in self.books.shared.all_groups().iter().filter(|log| log.head.receiver_count() > 0) {
+            visited(&mut tx, log.no, sweep.clock.time_ms).await?;
+        }
+        let freed = expire(&mut tx, sweep.clock.time_ms).await?;
+        let devices = sqlx::query("DELETE FROM devices WHERE seen_ms < ?")
+            .bind(signed(sweep.devices_before_ms))
+            .execute(&mut *tx)
+            .await
+            .map_err(fault)?;
+        let cuts = cut_fronts(&mut tx).await?;
+        tx.commit().await.map_err(fault)?;
+
+        let mut swept = Swept { devices: devices.rows_affected(), ..Swept::default() };
+        swept.expired = freed.values().map(|(expired, _)| expired).sum();
+        swept.more = swept.expired >= STEP_ROWS.cast_unsigned();
+        self.books.shared.blobs.fetch_sub(swept.expired, Ordering::Relaxed);
+        for (no, (expired, bytes)) in freed {
+            let kept = self.books.group_bytes.entry(no).or_default();
+            *kept = kept.saturating_sub(bytes) + expired * TOMBSTONE_BYTES;
+        }
+        for log in self.books.shared.all_groups() {
+            if log.head.receiver_count() == 0 {
+                log.tail().clear();
+            }
+            let Some(cut) = cuts.get(&log.no) else { continue };
+            log.head.send_modify(|head| (head.floor_cursor, head.floor_run) = (cut.floor, cut.run));
+            let kept = self.books.group_bytes.entry(log.no).or_default();
+            *kept = kept.saturating_sub(cut.dropped * TOMBSTONE_BYTES);
+            swept.dropped += cut.dropped;
+        }
+        swept.more |= swept.dropped >= STEP_ROWS.cast_unsigned();
+
+        let unvisited = unvisited(&mut self.db, sweep.devices_before_ms).await?;
+        swept.groups = self.forget(&unvisited, STEP_GROUPS).await?;
+        swept.more |= swept.groups == STEP_GROUPS as u64;
+        if sweep.vacuum {
+            swept.more |= vacuum(&mut self.db).await?;
+        }
+        self.books.db_bytes = measure(&mut self.db).await?;
+        self.books.shared.db_bytes.store(self.books.db_bytes, Ordering::Relaxed);
+        Ok(swept)
+    }
+}
+
+async fn keep_clock(db: &mut SqliteConnection, sweep: Sweep) -> Result<(), StoreError> {
+    sqlx::query("INSERT OR REPLACE INTO clock (only, time_ms, wall_ms) VALUES (1, ?, ?)")
+        .bind(signed(sweep.clock.time_ms))
+        .bind(signed(sweep.clock.wall_ms))
+        .execute(db)
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
+/// Turns rows whose time is over into tombstones; says how many rows and bytes that were in each group.
+async fn expire(db: &mut SqliteConnection, now_ms: u64) -> Result<HashMap<i64, (u64, u64)>, StoreError> {
+    let due = sqlx::query(
+        "SELECT group_no, cursor, size FROM entries
+         WHERE expires_ms IS NOT NULL AND envelope IS NOT NULL AND expires_ms <= ? ORDER BY expires_ms LIMIT ?",
+    )
+    .bind(signed(now_ms))
+    .bind(STEP_ROWS)
+    .fetch_all(&mut *db)
+    .await
+    .map_err(fault)?;
+    let mut freed = HashMap::<i64, (u64, u64)>::new();
+    for row in due {
+        let no: i64 = row.try_get(0).map_err(fault)?;
+        sqlx::query("UPDATE entries SET envelope = NULL WHERE group_no = ? AND cursor = ?")
+            .bind(no)
+            .bind(signed(unsigned_at(&row, 1)?))
+            .execute(&mut *db)
+            .await
+            .map_err(fault)?;
+        let (rows, bytes) = freed.entry(no).or_default();
+        *rows += 1;
+        *bytes += unsigned_at(&row, 2)?;
+    }
+    for (no, (rows, bytes)) in &freed {
+        charge(db, *no, *bytes, rows * TOMBSTONE_BYTES).await?;
+    }
+    Ok(freed)
+}
+
+/// Cuts off, from every log that begins with tombstones, those that all its devices have read past.
+async fn cut_fronts(db: &mut SqliteConnection) -> Result<HashMap<i64, Cut>, StoreError> {
+    let starts_dead = sqlx::query(
+        "SELECT groups.no, groups.floor_cursor,
+                MIN(groups.head_cursor, IFNULL((SELECT MIN(acked) FROM devices WHERE group_no = groups.no), groups.head_cursor))
+         FROM groups JOIN entries ON entries.group_no = groups.no AND entries.cursor = groups.floor_cursor + 1
+         WHERE entries.envelope IS NULL",
+    )
+    .fetch_all(&mut *db)
+    .await
+    .map_err(fault)?;
+    let mut cuts = HashMap::new();
+    let mut left = STEP_ROWS;
+    for row in starts_dead {
+        let (no, floor): (i64, i64) = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
+        let read: i64 = row.try_get(2).map_err(fault)?;
+        let reach = read.min(floor + left);
+        if reach <= floor {
+            continue;
+        }
+        // The last row before the first living one, or the last within reach.
+        let last = sqlx::query(
+            "SELECT cursor, run FROM entries WHERE group_no = ?1 AND cursor <= MIN(?3, IFNULL(
+                 (SELECT MIN(cursor) - 1 FROM entries WHERE group_no = ?1 AND cursor BETWEEN ?2 + 1 AND ?3
+                  AND envelope IS NOT NULL), ?3))
+             ORDER BY cursor DESC LIMIT 1",
+        )
+        .bind(no)
+        .bind(floor)
+        .bind(reach)
+        .fetch_one(&mut *db)
+        .await
+        .map_err(fault)?;
+        let cut = Cut {
+            floor: RelayCursor::new(unsigned_at(&last, 0)?),
+            run: Run::from_bytes(bytes_at(&last, 1)?),
+            dropped: unsigned_at(&last, 0)? - floor.cast_unsigned(),
+        };
+        sqlx::query("DELETE FROM entries WHERE group_no = ? AND cursor <= ?")
+            .bind(no)
+            .bind(signed(cut.floor.get()))
+            .execute(&mut *db)
+            .await
+            .map_err(fault)?;
+        sqlx::query("UPDATE groups SET floor_cursor = ?, floor_run = ? WHERE no = ?")
+            .bind(signed(cut.floor.get()))
+            .bind(cut.run.as_bytes().as_slice())
+            .bind(no)
+            .execute(&mut *db)
+            .await
+            .map_err(fault)?;
+        charge(db, no, cut.dropped * TOMBSTONE_BYTES, 0).await?;
+        left -= signed(cut.dropped);
+        cuts.insert(no, cut);
+        if left <= 0 {
+            break;
+        }
+    }
+    Ok(cuts)
+}
+
+/// Changes what a group's quota counts.
+async fn charge(db: &mut SqliteConnection, no: i64, less: u64, more: u64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE groups SET bytes = MAX(0, bytes - ?) + ? WHERE no = ?")
+        .bind(signed(less))
+        .bind(signed(more))
+        .bind(no)
+        .execute(db)
+        .await
+        .map_err(fault)?;
+    Ok(())
+}
+
+/// Groups that no device is remembered of, and nobody was connected to since then.
+async fn unvisited(db: &mut SqliteConnection, before_ms: u64) -> Result<Vec<i64>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT no FROM groups
+         WHERE visited_ms < ? AND NOT EXISTS (SELECT 1 FROM devices WHERE group_no = no)",
+    )
+    .bind(signed(before_ms))
+    .fetch_all(db)
+    .await
+    .map_err(fault)?;
+    rows.iter().map(|row| row.try_get(0).map_err(fault)).collect()
+}
+
+/// Gives free pages back; says whether there are more.
+async fn vacuum(db: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let free = async |db: &mut SqliteConnection| {
+        let row = sqlx::query("PRAGMA freelist_count").fetch_one(db).await.map_err(fault)?;
+        row.try_get::<i64, _>(0).map_err(fault)
+    };
+    let before = free(db).await?;
+    if before == 0 {
+        return Ok(false);
+    }
+    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA incremental_vacuum({STEP_PAGES})")))
+        .execute(&mut *db)
+        .await
+        .map_err(fault)?;
+    let after = free(db).await?;
+    // Without progress there is nothing more to do: an older file may lack the bookkeeping for it.
+    Ok(after > 0 && after < before)
+}

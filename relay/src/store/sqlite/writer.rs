@@ -1,0 +1,201 @@
+//! The one task that writes.
+//!
+//! It takes everything that waits for it and commits it as one transaction: under load one disk flush carries
+//! hundreds of pushes, and alone a push waits for nobody. Being alone, it needs no locks, it numbers rows without
+//! gaps, and a reader can't see row n+1 before row n.
+//!
+//! Invariant: nothing is answered, and no head moves, before the commit returned. If it fails, nothing happened:
+//! what the transaction changed in memory is dropped with it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sync_types::{DeviceId, ErrorCode, RelayCursor};
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use super::{Shared, append::Batch, fault, signed};
+use crate::store::{Appended, Bounds, Greeted, Greeting, GroupLog, NewBlob, StoreError, Sweep, Swept};
+
+/// Requests taken into one transaction at most.
+const GATHER_MAX: usize = 256;
+/// How long noted ACKs wait for a transaction to ride on before they get their own.
+const ACKS_WAIT: Duration = Duration::from_secs(1);
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+/// Blobs for one log.
+pub(super) type Request = (Arc<GroupLog>, Vec<NewBlob>);
+pub(super) type Answers = Vec<Result<Appended, ErrorCode>>;
+
+/// What the writer is asked to do.
+pub(super) enum Write {
+    Greet(Greeting, Reply<Greeted>),
+    Append(Arc<GroupLog>, Vec<NewBlob>, Reply<Answers>),
+    Acked { group_no: i64, device: DeviceId, cursor: RelayCursor, now_ms: u64 },
+    Sweep(Sweep, Reply<Swept>),
+    Close(Reply<()>),
+}
+
+/// See the [module](self).
+pub(super) struct Writer {
+    pub(super) db: SqliteConnection,
+    pub(super) books: Books,
+}
+
+/// What the writer knows without asking the database.
+pub(super) struct Books {
+    pub(super) shared: Arc<Shared>,
+    pub(super) bounds: Bounds,
+    /// What each group keeps, in the bytes its quota counts.
+    pub(super) group_bytes: HashMap<i64, u64>,
+    /// Bytes of the database in use: exact after [`measure`], and since then counted generously.
+    pub(super) db_bytes: u64,
+    /// How far devices have read, not yet written down.
+    acks: BTreeMap<(i64, DeviceId), (RelayCursor, u64)>,
+}
+
+impl Writer {
+    pub(super) async fn new(
+        mut db: SqliteConnection,
+        shared: Arc<Shared>,
+        bounds: Bounds,
+        group_bytes: HashMap<i64, u64>,
+    ) -> Result<Self, StoreError> {
+        let db_bytes = measure(&mut db).await?;
+        shared.db_bytes.store(db_bytes, Ordering::Relaxed);
+        Ok(Self { db, books: Books { shared, bounds, group_bytes, db_bytes, acks: BTreeMap::new() } })
+    }
+
+    /// Writes until it is told to close, or until nobody is left to ask.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Write>) {
+        let mut gathered = Vec::with_capacity(GATHER_MAX);
+        let closed = loop {
+            let waiting = inbox.recv_many(&mut gathered, GATHER_MAX);
+            if self.books.acks.is_empty() {
+                waiting.await;
+            } else if tokio::time::timeout(ACKS_WAIT, waiting).await.is_err() {
+                self.note_acks().await;
+                continue;
+            }
+            if gathered.is_empty() {
+                break None;
+            }
+            if let Some(closed) = self.perform(gathered.drain(..)).await {
+                break Some(closed);
+            }
+        };
+        self.note_acks().await;
+        if let Err(error) = self.db.close().await {
+            error!(%error, "the database did not close cleanly");
+        }
+        if let Some(closed) = closed {
+            let _ = closed.send(Ok(()));
+        }
+    }
+
+    /// Performs what was gathered; returns the request to close, if there was one.
+    async fn perform(&mut self, gathered: impl Iterator<Item = Write>) -> Option<Reply<()>> {
+        let (mut greetings, mut appends, mut sweeps, mut close) = (Vec::new(), Vec::new(), Vec::new(), None);
+        for write in gathered {
+            match write {
+                Write::Greet(greeting, reply) => greetings.push((greeting, reply)),
+                Write::Append(log, blobs, reply) => appends.push(((log, blobs), reply)),
+                Write::Acked { group_no, device, cursor, now_ms } => {
+                    let noted = self.books.acks.entry((group_no, device)).or_default();
+                    *noted = (noted.0.max(cursor), noted.1.max(now_ms));
+                }
+                Write::Sweep(sweep, reply) => sweeps.push((sweep, reply)),
+                Write::Close(reply) => close = Some(reply),
+            }
+        }
+        if !greetings.is_empty() {
+            self.greet(greetings).await;
+        }
+        if !appends.is_empty() {
+            self.append(appends).await;
+        }
+        for (sweep, reply) in sweeps {
+            self.note_acks().await;
+            let _ = reply.send(self.sweep(sweep).await);
+        }
+        close
+    }
+
+    /// Appends all in one transaction. If that fails, each by itself, so that what one group's rows suffer from is
+    /// no other group's loss.
+    async fn append(&mut self, appends: Vec<(Request, Reply<Answers>)>) {
+        let (requests, replies): (Vec<_>, Vec<_>) = appends.into_iter().unzip();
+        let answers = match self.commit(requests.clone()).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(error) if requests.len() == 1 => vec![Err(error)],
+            Err(_) => {
+                let mut answers = Vec::with_capacity(requests.len());
+                for request in requests {
+                    let alone = self.commit(vec![request]).await;
+                    answers.push(alone.map(|mut answers| answers.remove(0)));
+                }
+                answers
+            }
+        };
+        for (reply, answers) in replies.into_iter().zip(answers) {
+            let _ = reply.send(answers);
+        }
+    }
+
+    async fn commit(&mut self, requests: Vec<Request>) -> Result<Vec<Answers>, StoreError> {
+        let mut tx = self.db.begin().await.map_err(fault)?;
+        write_acks(&mut tx, &self.books.acks).await?;
+        let mut batch = Batch::default();
+        let answers = batch.append(&mut tx, &self.books, requests).await?;
+        tx.commit().await.map_err(fault)?;
+        self.books.acks.clear();
+        batch.publish(&mut self.books);
+        Ok(answers)
+    }
+
+    /// Writes the noted ACKs down by themselves. Those that can't be written are noted again by their devices.
+    async fn note_acks(&mut self) {
+        let acks = std::mem::take(&mut self.books.acks);
+        let written = async {
+            let mut tx = self.db.begin().await.map_err(fault)?;
+            write_acks(&mut tx, &acks).await?;
+            tx.commit().await.map_err(fault)
+        };
+        let _ = written.await;
+    }
+}
+
+async fn write_acks(
+    db: &mut SqliteConnection,
+    acks: &BTreeMap<(i64, DeviceId), (RelayCursor, u64)>,
+) -> Result<(), StoreError> {
+    for ((group_no, device), (cursor, now_ms)) in acks {
+        sqlx::query(
+            "UPDATE devices SET acked = MAX(acked, ?), seen_ms = MAX(seen_ms, ?) WHERE group_no = ? AND device = ?",
+        )
+        .bind(signed(cursor.get()))
+        .bind(signed(*now_ms))
+        .bind(group_no)
+        .bind(device.as_bytes().as_slice())
+        .execute(&mut *db)
+        .await
+        .map_err(fault)?;
+    }
+    Ok(())
+}
+
+/// Bytes of the database in use: all its pages but the free ones.
+pub(super) async fn measure(db: &mut SqliteConnection) -> Result<u64, StoreError> {
+    let row = sqlx::query(
+        "SELECT (pages.page_count - free.freelist_count) * size.page_size
+         FROM pragma_page_count AS pages, pragma_freelist_count AS free, pragma_page_size AS size",
+    )
+    .fetch_one(db)
+    .await
+    .map_err(fault)?;
+    row.try_get::<i64, _>(0).map_err(fault).map(i64::cast_unsigned)
+}
