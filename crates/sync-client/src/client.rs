@@ -1,0 +1,365 @@
+//! The handle an app holds. It asks; the driver does.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
+    time::Duration,
+};
+
+use sync_core::{
+    Badge, Connection, Status,
+    event::StoreOp,
+    keys::{DeviceKem, DeviceKey, GroupKeys},
+    roster::{Genesis, Member},
+    stored::Secrets,
+};
+use sync_types::{DeviceId, ErrorCode, GroupId, Reaction};
+use tokio::{
+    sync::{Semaphore, broadcast, mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+use crate::{
+    clock::wall_ms,
+    config::{OpenOptions, ProfileConfig},
+    driver::{Command, Driver, Parts},
+    error::ClientError,
+    event::{EventStream, SyncEvent},
+    keyring::{SecretStore, SecretsError},
+    lock::ProfileLock,
+    profile::{self, ProfileInfo},
+    push::{ROOM_BYTES, ROOM_UNIT},
+    random::rng,
+    resolve::{self, Resolver},
+    status::{self, Shown},
+    store::{Membership, ProfileRow, Store},
+};
+
+/// Requests that wait for the driver.
+const COMMANDS_MAX: usize = 1_024;
+
+/// One profile, open. Clones are the same client, and any number of tasks may use it at once.
+///
+/// The last one dropped disconnects by itself; [`Self::close`] waits for that.
+#[derive(Clone)]
+pub struct SyncClient {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) profile: ProfileRow,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) secrets: SecretStore,
+    pub(crate) http: reqwest::Client,
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) tokens: AtomicU64,
+    /// Held by whoever is about to enter a group.
+    pub(crate) entering: tokio::sync::Mutex<()>,
+    options: OpenOptions,
+    state: RwLock<State>,
+    shown: watch::Sender<Shown>,
+    events: broadcast::Sender<SyncEvent>,
+    /// Given back when the client is closed.
+    lock: Mutex<Option<Arc<ProfileLock>>>,
+}
+
+enum State {
+    WithoutGroup,
+    /// With the task that drives the group's engine, so that whoever closes the client finds both or neither.
+    InGroup(Arc<InGroup>, JoinHandle<()>),
+    Closed,
+}
+
+/// A profile's place in its group, while the client is open.
+pub(crate) struct InGroup {
+    pub(crate) group_id: GroupId,
+    pub(crate) device_id: DeviceId,
+    pub(crate) device_key: Arc<DeviceKey>,
+    pub(crate) keys: Arc<GroupKeys>,
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
+impl InGroup {
+    pub(crate) async fn send(&self, command: Command) -> Result<(), ClientError> {
+        self.commands.send(command).await.map_err(|_| ClientError::Closed)
+    }
+}
+
+/// A device of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its id.
+    pub device_id: DeviceId,
+    /// What it is called. Chosen by its owner: text to show, not to trust.
+    pub name: String,
+    /// What kind of machine it says it is.
+    pub platform: String,
+    /// It is this one.
+    pub own: bool,
+    /// Who let it in; none for the device that made the group.
+    pub inviter: Option<DeviceId>,
+    /// When, by the inviter's clock in Unix milliseconds.
+    pub since_ms: u64,
+}
+
+impl SyncClient {
+    /// Makes a profile that belongs to no group yet.
+    ///
+    /// # Errors
+    /// `profile_exists`, `profile_in_use`, `keychain_unavailable`, `invalid_argument`, `local_storage`.
+    pub async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientError> {
+        profile::init(config).await
+    }
+
+    /// Opens the profile in a folder. Needs no network: what is pushed is kept until a relay can be reached.
+    ///
+    /// # Errors
+    /// `no_profile`, `profile_in_use`, `key_missing`, `keychain_unavailable`, `store_corrupt`, `store_too_new`,
+    /// `local_storage`.
+    pub async fn open(dir: impl AsRef<Path>, options: OpenOptions) -> Result<Self, ClientError> {
+        let (lock, store, row) = profile::open(dir.as_ref()).await?;
+        let secrets = profile::secrets_of(&row, dir.as_ref());
+        let http = resolve::http_client().map_err(|error| resolve::ResolveError::Unreachable(Some(error)))?;
+        let shown = Shown { status: status::without_group(), misses: Vec::new() };
+        let client = Self {
+            inner: Arc::new(Inner {
+                store: Arc::new(store),
+                secrets,
+                http,
+                room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)),
+                tokens: AtomicU64::new(1),
+                entering: tokio::sync::Mutex::new(()),
+                options,
+                state: RwLock::new(State::WithoutGroup),
+                shown: watch::Sender::new(shown),
+                events: broadcast::Sender::new(options.events_max.max(1)),
+                lock: Mutex::new(Some(Arc::new(lock))),
+                profile: row,
+            }),
+        };
+        if let Some(membership) = client.inner.profile.membership {
+            let stored = client.inner.secrets.load().await?;
+            let secrets = Secrets::from_stored(&stored).map_err(|_| SecretsError::Unreadable)?;
+            client.start(membership, secrets).await?;
+        }
+        Ok(client)
+    }
+
+    /// The profile, as it was set up.
+    ///
+    /// # Errors
+    /// `local_storage`, `store_corrupt`.
+    pub async fn profile(&self) -> Result<ProfileInfo, ClientError> {
+        let addresses = self.inner.store.addresses().await?;
+        let row = self.inner.store.profile().await?.ok_or(ClientError::NoProfile)?;
+        Ok(ProfileInfo::new(&row, &addresses))
+    }
+
+    /// Who this device is in its group.
+    ///
+    /// # Errors
+    /// `no_group`, `closed`.
+    pub fn device_id(&self) -> Result<DeviceId, ClientError> {
+        Ok(self.in_group()?.device_id)
+    }
+
+    /// The group this device is in.
+    ///
+    /// # Errors
+    /// `no_group`, `closed`.
+    pub fn group_id(&self) -> Result<GroupId, ClientError> {
+        Ok(self.in_group()?.group_id)
+    }
+
+    /// The group's devices, in the order of their ids.
+    ///
+    /// # Errors
+    /// `no_group`, `local_storage`, `closed`.
+    pub async fn devices(&self) -> Result<Vec<Device>, ClientError> {
+        let group = self.in_group()?;
+        let (answer, answered) = oneshot::channel();
+        group.send(Command::Members { answer }).await?;
+        let members = answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)?;
+        let device = |member: Member| Device {
+            device_id: member.device,
+            name: member.profile.name().to_owned(),
+            platform: member.profile.platform().to_owned(),
+            own: member.device == group.device_id,
+            inviter: member.inviter,
+            since_ms: member.since_ms,
+        };
+        Ok(members.into_iter().map(device).collect())
+    }
+
+    /// How everything stands.
+    pub fn status(&self) -> Status {
+        self.inner.shown.borrow().status.clone()
+    }
+
+    /// What happens from now on.
+    pub fn subscribe(&self) -> EventStream {
+        EventStream::new(self.inner.events.subscribe())
+    }
+
+    /// Connects to the relays, and keeps connected. Returns at once; [`Self::status`] says how it goes.
+    ///
+    /// # Errors
+    /// `no_group`, `closed`.
+    pub async fn connect(&self) -> Result<(), ClientError> {
+        let group = self.in_group()?;
+        group.send(Command::Online { online: true }).await?;
+        group.send(Command::Nudge).await
+    }
+
+    /// Closes the connections and opens none until [`Self::connect`]. What is pushed meanwhile is kept.
+    ///
+    /// # Errors
+    /// `no_group`, `closed`.
+    pub async fn disconnect(&self) -> Result<(), ClientError> {
+        self.in_group()?.send(Command::Online { online: false }).await
+    }
+
+    /// Connects if need be, and waits until everything pushed is on every relay and everything there is here.
+    ///
+    /// # Errors
+    /// `offline` once every relay was looked for in vain, `timed_out`, or what a relay refuses. Whatever is not done
+    /// goes on in the background.
+    pub async fn sync(&self, timeout: Duration) -> Result<(), ClientError> {
+        let mut shown = self.inner.shown.subscribe();
+        let misses = shown.borrow_and_update().misses.clone();
+        self.connect().await?;
+        let settled = async {
+            loop {
+                if let Some(outcome) = outcome(&shown.borrow_and_update(), &misses) {
+                    return outcome;
+                }
+                shown.changed().await.map_err(|_| ClientError::Closed)?;
+            }
+        };
+        tokio::time::timeout(timeout, settled).await.unwrap_or(Err(ClientError::TimedOut(timeout)))
+    }
+
+    /// Stores what is left to store, says goodbye to the relays and frees the profile. Takes no longer than a second,
+    /// whatever the network does. Every clone of this client is closed with it.
+    pub async fn close(&self) {
+        let state = std::mem::replace(&mut *self.state_mut(), State::Closed);
+        if let State::InGroup(group, driver) = state {
+            // A driver that is gone already needs no telling.
+            let _ = group.send(Command::Close).await;
+            if let Err(error) = driver.await {
+                tracing::error!(%error, "the driver ended badly");
+            }
+        }
+        self.inner.store.close().await;
+        locked(&self.inner.lock).take();
+    }
+
+    pub(crate) fn in_group(&self) -> Result<Arc<InGroup>, ClientError> {
+        match &*self.inner.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::InGroup(group, _) => Ok(Arc::clone(group)),
+            State::WithoutGroup => Err(ClientError::NoGroup),
+            State::Closed => Err(ClientError::Closed),
+        }
+    }
+
+    pub(crate) fn not_closed(&self) -> Result<(), ClientError> {
+        match self.in_group() {
+            Err(ClientError::Closed) => Err(ClientError::Closed),
+            _ => Ok(()),
+        }
+    }
+
+    fn state_mut(&self) -> std::sync::RwLockWriteGuard<'_, State> {
+        self.inner.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a group with this device as its only member, if it is in none yet.
+    pub(crate) async fn ensure_group(&self) -> Result<Arc<InGroup>, ClientError> {
+        let _entering = self.inner.entering.lock().await;
+        match self.in_group() {
+            Err(ClientError::NoGroup) => {}
+            decided => return decided,
+        }
+        let described = profile::in_roster(&self.inner.profile.name, &self.inner.profile.app_id)?;
+        let (device, kem, keys) =
+            (DeviceKey::generate(&mut rng()), DeviceKem::generate(&mut rng()), GroupKeys::generate(&mut rng()));
+        let entry = Genesis::create(&keys.group_id(), (&device, &kem), &described, wall_ms());
+        let secrets = Secrets { device, kem, group: Some(keys) };
+        self.enter(secrets, &[StoreOp::Roster { entry }]).await
+    }
+
+    /// Enters a group: the secrets first, then everything else in one transaction. Between the two a crash leaves a
+    /// profile without a group, whose next entry overwrites the secrets.
+    pub(crate) async fn enter(&self, secrets: Secrets, ops: &[StoreOp]) -> Result<Arc<InGroup>, ClientError> {
+        let group = secrets.group.as_ref().ok_or(ClientError::NoGroup)?.group_id();
+        let membership = Membership { group, device: secrets.device.device_id() };
+        self.inner.secrets.save(secrets.to_stored()).await?;
+        self.inner.store.enter_group(membership, ops).await?;
+        self.start(membership, secrets).await
+    }
+
+    async fn start(&self, membership: Membership, secrets: Secrets) -> Result<Arc<InGroup>, ClientError> {
+        let keys = secrets.group.ok_or(SecretsError::Missing)?;
+        if keys.group_id() != membership.group || secrets.device.device_id() != membership.device {
+            return Err(SecretsError::Missing.into());
+        }
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let group = Arc::new(InGroup {
+            group_id: membership.group,
+            device_id: membership.device,
+            device_key: Arc::new(secrets.device),
+            keys: Arc::new(keys),
+            commands,
+        });
+        let parts = Parts {
+            store: Arc::clone(&self.inner.store),
+            resolver: Resolver::new(self.inner.http.clone()),
+            device_key: Arc::clone(&group.device_key),
+            keys: Arc::clone(&group.keys),
+            online: self.inner.options.auto_connect,
+            shown: self.inner.shown.clone(),
+            events: self.inner.events.clone(),
+            lock: locked(&self.inner.lock).clone().ok_or(ClientError::Closed)?,
+        };
+        let driver = Driver::open(parts, receiver).await?;
+        let mut state = self.state_mut();
+        if matches!(*state, State::Closed) {
+            return Err(ClientError::Closed);
+        }
+        *state = State::InGroup(Arc::clone(&group), tokio::spawn(driver.run()));
+        Ok(group)
+    }
+}
+
+/// Nothing is done under these locks that could leave half of it behind.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a sync came to, if that is decided.
+fn outcome(shown: &Shown, misses: &[u64]) -> Option<Result<(), ClientError>> {
+    let Shown { status, misses: now } = shown;
+    let settled = || {
+        let read = |relay: &sync_core::status::RelayStatus| {
+            relay.connection == Connection::Connected && relay.pulled == relay.max_cursor && !relay.refilling
+        };
+        // What can't be read here is as far as it gets by itself.
+        let unreadable = status.badge == Badge::Failed && status.relays.len() == now.len();
+        unreadable && status.pending == 0 && status.waiting == 0 && status.relays.iter().all(read)
+    };
+    if status.badge == Badge::Synced || settled() {
+        return Some(Ok(()));
+    }
+    if status.identity_reused {
+        return Some(Err(ClientError::Refused(ErrorCode::IdentityReused)));
+    }
+    // Room that has to be made first counts as a refusal, though it is asked for again and again.
+    let full = [ErrorCode::GroupFull, ErrorCode::StorageFull];
+    let decided = |code: &ErrorCode| code.reaction() != Reaction::Retry || full.contains(code);
+    let refusal = status.relays.iter().filter_map(|relay| relay.problem).find(decided);
+    if let Some(code) = refusal {
+        return Some(Err(ClientError::Refused(code)));
+    }
+    let in_vain = !now.is_empty() && now.iter().zip(misses).all(|(now, before)| now > before);
+    in_vain.then_some(Err(ClientError::Offline))
+}

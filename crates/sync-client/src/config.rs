@@ -1,0 +1,63 @@
+//! What a caller chooses.
+
+use std::{path::PathBuf, time::Duration};
+
+pub use sync_core::event::Wait;
+
+use crate::{keyring::SecretsChoice, resolve::RelayAddr};
+
+/// What a profile is made of.
+#[derive(Clone, Debug)]
+pub struct ProfileConfig {
+    /// The folder that holds it. Made if it isn't there.
+    pub dir: PathBuf,
+    /// What this device is called on the other devices of its group.
+    pub name: String,
+    /// The app whose data this is: devices of another app can't join its groups.
+    pub app_id: String,
+    /// What carries the blobs.
+    pub backend: RelayBackend,
+    /// Where the secrets rest.
+    pub secrets: SecretsChoice,
+}
+
+/// What carries blobs between devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RelayBackend {
+    /// Relays one runs oneself, in order of preference. Every blob goes to all of them.
+    Relay(Vec<RelayAddr>),
+}
+
+/// How a profile is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenOptions {
+    /// Connect to the relays, and keep connected, without waiting for [`crate::SyncClient::connect`].
+    pub auto_connect: bool,
+    /// Events kept for a subscriber that doesn't read them. Older ones are dropped, and it is told how many.
+    pub events_max: usize,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { auto_connect: true, events_max: 1_024 }
+    }
+}
+
+/// How a blob is pushed.
+#[derive(Clone, Copy, Debug)]
+pub struct PushOptions {
+    /// What to wait for.
+    pub wait: Wait,
+    /// How long relays keep it, in whole seconds; zero for as long as they keep anything.
+    pub ttl: Duration,
+    /// How long to wait at most. After that the push has succeeded all the same: the blob is on this device's disk
+    /// and is sent when a relay can be reached.
+    pub timeout: Duration,
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        Self { wait: Wait::Local, ttl: Duration::ZERO, timeout: Duration::from_secs(30) }
+    }
+}

@@ -1,0 +1,34 @@
+//! What handles ask of the driver.
+
+use bytes::Bytes;
+use sync_core::{
+    event::{Token, Wait},
+    roster::Member,
+};
+use sync_types::{ErrorCode, LocalCursor};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::callers::Answer;
+
+/// What a handle asks of the driver.
+pub(crate) enum Command {
+    /// Push a blob; see [`sync_core::Input::Push`].
+    Push { token: Token, payload: Bytes, ttl_s: u32, wait: Wait, answer: Answer, room: OwnedSemaphorePermit },
+    /// The caller of that push waits no longer; it still gets its answer.
+    GiveUp { token: Token },
+    /// The app has applied everything up to here. Answered when that is durable.
+    AppAck { cursor: LocalCursor, answer: Done },
+    /// Publish a roster entry. Answered when that is durable, or with why it is not published.
+    Admit { entry: Bytes, answer: Done },
+    /// Connect and stay connected, or don't.
+    Online { online: bool },
+    /// Try now what would be tried later.
+    Nudge,
+    /// The group's members.
+    Members { answer: oneshot::Sender<Result<Vec<Member>, ErrorCode>> },
+    /// Store what is left to store, say goodbye to the relays, and end.
+    Close,
+}
+
+/// Answered when a request is done.
+pub(crate) type Done = oneshot::Sender<Result<(), ErrorCode>>;

@@ -1,0 +1,70 @@
+//! The 0k-Sync client: one loop around sync-core, and the I/O it performs.
+//!
+//! [`SyncClient`] is the handle an app holds: open a profile, pair it, push and pull. Behind it a driver feeds
+//! [`sync_core::Engine`] with what happens and does what it decides: the profile's SQLite file below, a QUIC
+//! connection to each relay beside, listeners above.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), sync_client::ClientError> {
+//! use sync_client::{LocalCursor, OpenOptions, PushOptions, SyncClient};
+//!
+//! let client = SyncClient::open("profile", OpenOptions::default()).await?;
+//! client.push("hello", PushOptions::default()).await?;
+//! for blob in client.pull(LocalCursor::START, 100).await?.blobs {
+//!     println!("{}: {} bytes", blob.cursor, blob.payload.len());
+//! }
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Invariant:** what is told or sent was durable before. A crash at any instruction costs repetition, never a blob.
+//!
+//! **Invariant:** secrets rest in the system's keychain, or in a file where a person asked for one; blobs rest sealed.
+//!
+//! **Absent on purpose:** decisions. When to send, what to believe and what to call synced is sync-core's to say, where
+//! it can be simulated; here is what a simulation has no part in.
+
+mod callers;
+mod client;
+mod clock;
+mod config;
+mod driver;
+mod error;
+mod event;
+mod keyring;
+mod lock;
+mod log;
+mod mailbox;
+mod pairing;
+mod private;
+mod profile;
+mod push;
+mod random;
+mod resolve;
+mod routes;
+mod status;
+mod store;
+mod transport;
+
+pub use client::{Device, SyncClient};
+pub use config::{OpenOptions, ProfileConfig, PushOptions, RelayBackend, Wait};
+pub use error::ClientError;
+pub use event::{Event, EventStream, SyncEvent};
+pub use keyring::{SecretsChoice, SecretsError};
+pub use log::{Blob, PAGE_BLOBS_MAX, Page};
+pub use pairing::{InviteEvent, InviteSession, JoinEvent, JoinSession};
+pub use profile::ProfileInfo;
+pub use push::PendingPush;
+pub use resolve::{ParseRelayError, RelayAddr, ResolveError};
+pub use store::StoreError;
+pub use sync_core::{
+    Badge, Connection, Status,
+    event::{ParkReason, PushState, Pushed},
+    pairing::Digits,
+    status::RelayStatus,
+};
+pub use sync_types::{
+    BlobId, DeviceId, ErrorCode, GroupId, InviteCode, LocalCursor, LocalLogId, PushId, Reaction, RelayId,
+    limits::PAYLOAD_LEN_MAX,
+};

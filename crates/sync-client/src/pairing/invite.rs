@@ -1,0 +1,175 @@
+//! The side that invites.
+
+use std::collections::VecDeque;
+
+use sync_core::{
+    pairing::{Creator, Grant, PairingAction, Place},
+    roster::{self, JoinRequest, Roster},
+};
+use sync_types::{ErrorCode, InviteCode, Seq, limits::MEMBERS_MAX, mailbox::Token};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Inbox, InviteEvent, room::Room, unix_s_in};
+use crate::{
+    client::{InGroup, SyncClient},
+    clock::wall_ms,
+    driver::Command,
+    error::ClientError,
+    mailbox::{MailboxError, Mailboxes},
+    random::{random, rng},
+};
+
+/// Codes tried before giving up. A second one is needed once in 2⁴⁰ per invite that is open.
+const CODES_MAX: usize = 4;
+
+type Action = PairingAction<JoinRequest>;
+
+/// Runs one invite to its end, which is the last event.
+pub(super) async fn run(
+    client: SyncClient,
+    mut inbox: Inbox,
+    tell: &mpsc::Sender<InviteEvent>,
+) -> Result<InviteEvent, ClientError> {
+    let group = client.ensure_group().await?;
+    if client.devices().await?.len() >= MEMBERS_MAX {
+        return Err(ClientError::Refused(ErrorCode::GroupTooLarge));
+    }
+    let described = client.in_roster()?;
+    let (creator, actions, mut room) = open(&client, &group, &described, &inbox, tell).await?;
+    let ended = converse(&client, &group, creator, actions, &mut room, &mut inbox, tell).await;
+    if ended.is_err() {
+        room.burn().await;
+    }
+    room.leave().await;
+    ended
+}
+
+/// Opens a mailbox on the first relay that has one, and tells the code.
+async fn open(
+    client: &SyncClient,
+    group: &InGroup,
+    described: &roster::Profile,
+    inbox: &Inbox,
+    tell: &mpsc::Sender<InviteEvent>,
+) -> Result<(Creator, VecDeque<Action>, Room), ClientError> {
+    let mut relays = client.mailboxes().await?;
+    let opened = open_on_one(&mut relays, group, described, inbox, tell).await;
+    for unused in relays {
+        unused.close().await;
+    }
+    opened
+}
+
+/// Takes the relay that has one out of the list.
+async fn open_on_one(
+    relays: &mut Vec<Mailboxes>,
+    group: &InGroup,
+    described: &roster::Profile,
+    inbox: &Inbox,
+    tell: &mpsc::Sender<InviteEvent>,
+) -> Result<(Creator, VecDeque<Action>, Room), ClientError> {
+    let mut last = MailboxError::Unreachable;
+    for _ in 0..CODES_MAX {
+        let code = InviteCode::from_random(random(), random());
+        let (creator, actions) = Creator::start(group.group_id, described, code.mailbox(), code.password(), &mut rng());
+        let mut actions = VecDeque::from(actions);
+        let Some(Action::Create { name, message }) = actions.pop_front() else {
+            unreachable!("an invite begins with its mailbox")
+        };
+        let token = Token::from_bytes(random());
+        for place in 0..relays.len() {
+            match relays[place].create(name, token, message.clone()).await {
+                Ok(lifetime) => {
+                    let mailboxes = relays.swap_remove(place);
+                    let room = Room::new(mailboxes, (name, token), lifetime, inbox.messages.clone());
+                    // Nobody may be listening; the session then declines by itself.
+                    let _ = tell.send(InviteEvent::Invite { code, expires_at_s: unix_s_in(lifetime) }).await;
+                    return Ok((creator, actions, room));
+                }
+                Err(error) => last = last.or_worse(error),
+            }
+        }
+        if !matches!(last, MailboxError::Refused { code: ErrorCode::InviteNameTaken, .. }) {
+            break;
+        }
+    }
+    Err(last.into())
+}
+
+/// Does what the state machine says until it is done, or has failed as it knows how to. An error is one it knows
+/// nothing of.
+async fn converse(
+    client: &SyncClient,
+    group: &InGroup,
+    mut creator: Creator,
+    mut actions: VecDeque<Action>,
+    room: &mut Room,
+    inbox: &mut Inbox,
+    tell: &mpsc::Sender<InviteEvent>,
+) -> Result<InviteEvent, ClientError> {
+    let mut joined = None;
+    loop {
+        let Some(action) = actions.pop_front() else {
+            actions.extend(creator.handle(inbox.next(room.ends).await));
+            continue;
+        };
+        match action {
+            Action::Create { .. } | Action::Claim { .. } => unreachable!("the mailbox is open already"),
+            Action::Post { index, message } => {
+                if let Some(gone) = room.post(index, message).await? {
+                    actions.extend(creator.handle(gone));
+                }
+            }
+            Action::Wait { from } => room.listen(from).await,
+            Action::ShowDigits { digits, name, platform } => {
+                // Nobody may be listening; the session then declines by itself.
+                let _ = tell.send(InviteEvent::Digits { digits, name, platform }).await;
+            }
+            Action::Deliver(request) => {
+                admit(group, &request).await?;
+                joined = Some((request.device, request.profile.name().to_owned()));
+                actions.extend(grant(client, group, &mut creator).await?);
+            }
+            Action::Burn => room.burn().await,
+            Action::Done => {
+                let (device_id, name) = joined.expect("a pairing is done after its outcome was delivered");
+                return Ok(InviteEvent::Joined { device_id, name });
+            }
+            Action::Failed(error) => return Ok(InviteEvent::Failed(ClientError::Refused(error.code()))),
+        }
+    }
+}
+
+/// Enters the joiner in the roster, durably, before it gets any secret.
+async fn admit(group: &InGroup, request: &JoinRequest) -> Result<(), ClientError> {
+    let entry = request.admit(&group.group_id, &group.device_key, wall_ms());
+    let (answer, answered) = oneshot::channel();
+    group.send(Command::Admit { entry, answer }).await?;
+    answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)
+}
+
+async fn grant(client: &SyncClient, group: &InGroup, creator: &mut Creator) -> Result<Vec<Action>, ClientError> {
+    let stored = client.inner.store.load().await?;
+    let mut roster = Roster::new(group.group_id);
+    for entry in stored.roster {
+        roster.apply(entry).map_err(|_| ClientError::Refused(ErrorCode::StoreCorrupt))?;
+    }
+    let held = stored.senders.iter().filter(|row| row.seq > Seq::START);
+    let frontier: Vec<_> = held.map(|row| Place { sender: row.sender, seq: row.seq, hash: row.hash }).collect();
+    let relays: Vec<_> = client.inner.store.addresses().await?.into_iter().map(|row| row.address).collect();
+    Ok(creator.grant(Grant { keys: &group.keys, roster: &roster, frontier: &frontier, relays: &relays }))
+}
+
+impl SyncClient {
+    /// The mailboxes of every relay this profile knows, in order of preference.
+    pub(super) async fn mailboxes(&self) -> Result<Vec<Mailboxes>, ClientError> {
+        let rows = self.inner.store.addresses().await?;
+        let addresses = rows.iter().filter_map(|row| row.address.parse().ok());
+        Ok(addresses.map(|address| Mailboxes::at(&address, &self.inner.http)).collect())
+    }
+
+    /// How this device presents itself.
+    pub(super) fn in_roster(&self) -> Result<roster::Profile, ClientError> {
+        crate::profile::in_roster(&self.inner.profile.name, &self.inner.profile.app_id)
+    }
+}

@@ -1,0 +1,179 @@
+//! Making a profile, and what it is made of.
+
+use std::path::Path;
+
+use sync_core::roster;
+use sync_types::{DeviceId, GroupId, LocalLogId, limits::RELAYS_MAX};
+
+use crate::{
+    config::{ProfileConfig, RelayBackend},
+    error::ClientError,
+    keyring::{SecretStore, SecretsChoice},
+    lock::ProfileLock,
+    private,
+    random::random,
+    resolve::RelayAddr,
+    store::{AddressRow, FILE_NAME, ProfileRow, SqliteStore, Store},
+};
+
+/// What this kind of machine is called in the roster.
+pub(crate) const PLATFORM: &str = std::env::consts::OS;
+
+/// A profile, as a person set it up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileInfo {
+    /// What this device is called on the others.
+    pub name: String,
+    /// The app whose data it is.
+    pub app_id: String,
+    /// Where its secrets rest. With [`SecretsChoice::File`], whoever can copy the folder can read the group: say so.
+    pub secrets: SecretsChoice,
+    /// Its relays, in order of preference.
+    pub relays: Vec<RelayAddr>,
+    /// The log that its local cursors count in.
+    pub local_log_id: LocalLogId,
+    /// The group it is in.
+    pub group_id: Option<GroupId>,
+    /// Who it is there.
+    pub device_id: Option<DeviceId>,
+}
+
+impl ProfileInfo {
+    pub(crate) fn new(row: &ProfileRow, addresses: &[AddressRow]) -> Self {
+        Self {
+            name: row.name.clone(),
+            app_id: row.app_id.clone(),
+            secrets: row.secrets,
+            relays: addresses.iter().filter_map(|row| row.address.parse().ok()).collect(),
+            local_log_id: row.local_log_id,
+            group_id: row.membership.map(|membership| membership.group),
+            device_id: row.membership.map(|membership| membership.device),
+        }
+    }
+}
+
+/// What a profile calls itself in rosters.
+pub(crate) fn in_roster(name: &str, app_id: &str) -> Result<roster::Profile, ClientError> {
+    roster::Profile::new(name, PLATFORM, app_id)
+        .filter(|profile| !profile.name().is_empty() && !profile.app_id().is_empty())
+        .ok_or(ClientError::InvalidArgument("a device needs a name and an app id of reasonable length"))
+}
+
+/// Makes a profile that belongs to no group. Nothing is sent anywhere.
+pub(crate) async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientError> {
+    let RelayBackend::Relay(relays) = config.backend;
+    let mut addresses: Vec<String> = Vec::new();
+    for address in relays.iter().map(RelayAddr::to_string) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() || addresses.len() > RELAYS_MAX {
+        return Err(ClientError::InvalidArgument("a profile needs a relay, and has room for sixteen"));
+    }
+    let described = in_roster(&config.name, &config.app_id)?;
+    private::make_dir(&config.dir).map_err(ClientError::Folder)?;
+    refuse_shared(&config.dir)?;
+    let _lock = ProfileLock::take(&config.dir).await?;
+    let store = SqliteStore::open(&config.dir, true).await?;
+    if store.profile().await?.is_some() {
+        store.close().await;
+        return Err(ClientError::ProfileExists);
+    }
+    let row = ProfileRow {
+        profile_id: random(),
+        local_log_id: LocalLogId::from_bytes(random()),
+        name: described.name().to_owned(),
+        app_id: described.app_id().to_owned(),
+        secrets: config.secrets,
+        membership: None,
+    };
+    secrets_of(&row, &config.dir).probe().await?;
+    if row.secrets == SecretsChoice::File {
+        tracing::warn!("this profile keeps its keys in a file: whoever can copy the folder can read the group");
+    }
+    store.create_profile(&row, &addresses).await?;
+    let info = ProfileInfo::new(&row, &store.addresses().await?);
+    store.close().await;
+    Ok(info)
+}
+
+/// The profile in a folder, locked for this process.
+pub(crate) async fn open(dir: &Path) -> Result<(ProfileLock, SqliteStore, ProfileRow), ClientError> {
+    if !dir.join(FILE_NAME).is_file() {
+        return Err(ClientError::NoProfile);
+    }
+    refuse_shared(dir)?;
+    let lock = ProfileLock::take(dir).await?;
+    let store = SqliteStore::open(dir, false).await?;
+    let row = store.profile().await?.ok_or(ClientError::NoProfile)?;
+    Ok((lock, store, row))
+}
+
+pub(crate) fn secrets_of(row: &ProfileRow, dir: &Path) -> SecretStore {
+    SecretStore::new(row.secrets, dir, &data_encoding::HEXLOWER.encode(&row.profile_id))
+}
+
+/// Who can write to the folder could put another profile's secrets there, or links to what isn't ours.
+fn refuse_shared(dir: &Path) -> Result<(), ClientError> {
+    if private::others_write(&dir.metadata().map_err(ClientError::Folder)?) {
+        return Err(ClientError::InvalidArgument(
+            "other users of this machine can write to the profile's folder; take that right away from them, or choose \
+             another folder",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use sync_types::ErrorCode;
+
+    use super::*;
+
+    fn config(dir: &Path) -> ProfileConfig {
+        let relay = "http://127.0.0.1:9".parse().expect("an address");
+        ProfileConfig {
+            dir: dir.to_owned(),
+            name: "phone".to_owned(),
+            app_id: "org.example.app".to_owned(),
+            backend: RelayBackend::Relay(vec![relay]),
+            secrets: SecretsChoice::File,
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_in_a_profile_is_for_its_owner_alone() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let dir = parent.path().join("profile");
+        init(config(&dir)).await.expect("a fresh folder");
+        let (_lock, store, _row) = open(&dir).await.expect("opens");
+        store.execute("UPDATE profile SET app_acked = 0").await;
+        let mut found = 0;
+        for entry in fs::read_dir(&dir).expect("readable") {
+            let entry = entry.expect("readable");
+            let mode = entry.metadata().expect("is there").permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", entry.path().display());
+            found += 1;
+        }
+        assert!(found >= 4, "the database, its two helpers and the lock");
+        assert_eq!(fs::metadata(&dir).expect("is there").permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_others_can_write_to_is_not_used() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let share = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("ours");
+        share(0o777);
+        assert_eq!(init(config(dir.path())).await.expect_err("is shared").code(), ErrorCode::InvalidArgument);
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "and nothing was put there");
+
+        share(0o755);
+        init(config(dir.path())).await.expect("others may look");
+        share(0o775);
+        let refused = open(dir.path()).await.map(drop).expect_err("is shared now");
+        assert_eq!(refused.code(), ErrorCode::InvalidArgument);
+    }
+}

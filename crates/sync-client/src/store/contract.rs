@@ -1,0 +1,356 @@
+//! One suite for every store, and what SQLite must do besides.
+
+use bytes::Bytes;
+use sync_core::event::{HeldRow, Load, ParkReason, ParkedRow, RelayState, SenderRow, StoreOp, WaitingRow};
+use sync_types::{
+    BlobHash, BlobId, DeviceId, GroupId, Kind, LocalCursor, LocalLogId, LogId, PushId, RelayCursor, RelayId, Run, Seq,
+};
+
+use super::{AddressRow, Membership, Pin, ProfileRow, SqliteStore, Store, StoreError, memory::MemoryStore};
+use crate::keyring::SecretsChoice;
+
+const ME: DeviceId = DeviceId::from_bytes([1; 32]);
+const PEER: DeviceId = DeviceId::from_bytes([2; 32]);
+const RELAY: RelayId = RelayId::from_bytes([9; 32]);
+const ALL: usize = usize::MAX;
+
+fn profile() -> ProfileRow {
+    ProfileRow {
+        profile_id: [7; 16],
+        local_log_id: LocalLogId::from_bytes([8; 16]),
+        name: "laptop".to_owned(),
+        app_id: "org.example.app".to_owned(),
+        secrets: SecretsChoice::File,
+        membership: None,
+    }
+}
+
+fn row(sender: DeviceId, seq: u64, cursor: Option<u64>) -> HeldRow {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&seq.to_be_bytes());
+    hash[8..].copy_from_slice(&sender.as_bytes()[8..]);
+    HeldRow {
+        sender,
+        seq: Seq::new(seq),
+        hash: BlobHash::from_bytes(hash),
+        kind: if cursor.is_some() { Kind::Data } else { Kind::Control },
+        cursor: cursor.map(LocalCursor::new),
+        push_id: PushId::from_bytes([3; 16]),
+        time_ms: u64::MAX - seq,
+        held_ms: 1_700_000_000_000,
+        late: seq.is_multiple_of(2),
+        envelope: Bytes::from(vec![u8::try_from(seq % 256).expect("a byte"); 100]),
+    }
+}
+
+fn sender(sender: DeviceId, seq: u64) -> SenderRow {
+    SenderRow {
+        sender,
+        seq: Seq::new(seq),
+        hash: BlobHash::from_bytes([4; 32]),
+        holes: vec![(Seq::new(1), Seq::new(2)), (Seq::new(5), Seq::new(u64::MAX))],
+        expected: Seq::new(seq + 1),
+    }
+}
+
+/// What storing own envelopes says of this device.
+fn own(seq: u64) -> SenderRow {
+    super::newest_own(&row(ME, seq, None))
+}
+
+fn relay_state(pulled: u64) -> RelayState {
+    RelayState {
+        log_id: LogId::from_bytes([5; 16]),
+        pulled: RelayCursor::new(pulled),
+        run: Run::from_bytes([6; 32]),
+        acked: Seq::new(3),
+        mark: Some((RelayCursor::new(17), Run::from_bytes([7; 32]))),
+        refill: Some(2),
+    }
+}
+
+fn membership() -> Membership {
+    Membership { group: GroupId::from_bytes([0xA; 32]), device: ME }
+}
+
+async fn in_a_group(store: &dyn Store) {
+    store.create_profile(&profile(), &["http://127.0.0.1:1".to_owned()]).await.expect("a fresh store");
+    store.enter_group(membership(), &[]).await.expect("a fresh store");
+}
+
+/// A profile keeps what it was made with, gains a group once, and remembers what its addresses led to.
+async fn a_profile_keeps_what_it_was_made_with(store: &dyn Store) {
+    assert_eq!(store.profile().await.expect("readable"), None);
+    let relays = ["http://b".to_owned(), "http://a".to_owned()];
+    store.create_profile(&profile(), &relays).await.expect("a fresh store");
+    assert_eq!(store.profile().await.expect("readable"), Some(profile()));
+
+    let genesis = StoreOp::Roster { entry: Bytes::from_static(b"genesis") };
+    store.enter_group(membership(), std::slice::from_ref(&genesis)).await.expect("enters");
+    let entered = store.profile().await.expect("readable").expect("is there");
+    assert_eq!(entered.membership, Some(membership()));
+    assert_eq!(store.load().await.expect("readable").roster, [Bytes::from_static(b"genesis")]);
+
+    let pin = Pin { relay: RELAY, hosts: vec!["h:1".to_owned(), "[::1]:2".to_owned()] };
+    store.pin("http://a", &pin).await.expect("pins");
+    let rows = store.addresses().await.expect("readable");
+    assert_eq!(rows[0], AddressRow { address: "http://b".to_owned(), pin: None });
+    assert_eq!(rows[1], AddressRow { address: "http://a".to_owned(), pin: Some(pin) });
+}
+
+/// Everything an engine asked to keep is what the next engine is opened from.
+async fn what_was_committed_is_loaded(store: &dyn Store) {
+    in_a_group(store).await;
+    let waiting = |seed| WaitingRow {
+        sender: PEER,
+        hash: BlobHash::from_bytes([seed; 32]),
+        envelope: Bytes::from(vec![seed; 40]),
+    };
+    let parked = |seed, reason| ParkedRow {
+        blob_id: BlobId::from_bytes([seed; 16]),
+        reason,
+        envelope: Bytes::from(vec![seed; 50]),
+    };
+    let entry = |text: &'static str| StoreOp::Roster { entry: Bytes::from_static(text.as_bytes()) };
+    let ops = [
+        StoreOp::PutOwn(row(ME, 1, None)),
+        StoreOp::PutOwn(row(ME, 2, Some(1))),
+        StoreOp::Take(row(PEER, 1, Some(2))),
+        StoreOp::Sender(sender(PEER, 1)),
+        StoreOp::Sender(sender(PEER, 2)),
+        StoreOp::Wait(waiting(1)),
+        StoreOp::Wait(waiting(2)),
+        StoreOp::Unwait { hash: waiting(1).hash },
+        StoreOp::Park(parked(1, ParkReason::TooNew)),
+        StoreOp::Park(parked(2, ParkReason::KeyMissing)),
+        StoreOp::Unpark { blob_id: parked(1, ParkReason::TooNew).blob_id },
+        StoreOp::Relay { relay: RELAY, state: relay_state(1) },
+        StoreOp::Relay { relay: RELAY, state: relay_state(2) },
+        StoreOp::Offered { through: Seq::new(2) },
+        StoreOp::AppAck { cursor: LocalCursor::new(1) },
+        StoreOp::IdentityReused,
+        entry("genesis"),
+        entry("joined"),
+        entry("genesis"),
+    ];
+    store.commit(&ops).await.expect("commits");
+
+    let stored = store.load().await.expect("readable");
+    assert_eq!(stored.head_cursor, LocalCursor::new(2));
+    assert_eq!(stored.app_acked, LocalCursor::new(1));
+    assert_eq!(stored.offered, Seq::new(2));
+    assert_eq!(stored.senders, [own(2), sender(PEER, 2)]);
+    assert_eq!(stored.waiting, [waiting(2)]);
+    assert!(stored.identity_reused);
+    assert_eq!(stored.parked, [(BlobId::from_bytes([2; 16]), ParkReason::KeyMissing)]);
+    assert_eq!(stored.parked_bytes, 50);
+    assert_eq!(stored.own, [], "the only relay has them all");
+    assert_eq!(stored.relays, [(RELAY, relay_state(2))]);
+    assert_eq!(stored.roster, [Bytes::from_static(b"genesis"), Bytes::from_static(b"joined")]);
+    assert_eq!(store.cursors().await.expect("readable"), (LocalCursor::new(2), LocalCursor::new(1)));
+
+    let page = |after, bytes| store.read(Load::Parked { after, bytes });
+    let (parked_rows, _) = page(None, 1).await.expect("readable");
+    assert_eq!(parked_rows.len(), 1);
+    assert_eq!(parked_rows[0].envelope, vec![2; 50]);
+    assert_eq!(page(Some(BlobId::from_bytes([2; 16])), 1).await.expect("readable").0, []);
+    assert_eq!(page(Some(BlobId::from_bytes([1; 16])), 1).await.expect("readable").0.len(), 1);
+
+    // Marks that are absent come back absent.
+    let plain = RelayState { mark: None, refill: None, ..relay_state(3) };
+    store.commit(&[StoreOp::Relay { relay: RELAY, state: plain.clone() }]).await.expect("commits");
+    assert_eq!(store.load().await.expect("readable").relays, [(RELAY, plain)]);
+
+    let other = RelayState { acked: Seq::new(1), ..relay_state(3) };
+    store.commit(&[StoreOp::Relay { relay: RelayId::from_bytes([8; 32]), state: other }]).await.expect("commits");
+    assert_eq!(store.load().await.expect("readable").own, [(Seq::new(2), row(ME, 2, None).hash)]);
+}
+
+/// Rows come back as they went in, in the order asked for, as many as the bytes have room for and at least one.
+async fn rows_are_read_in_order_and_by_the_byte(store: &dyn Store) {
+    in_a_group(store).await;
+    let rows: Vec<_> = (1..=300).map(|seq| row(ME, seq, Some(2 * seq - 1))).collect();
+    let theirs: Vec<_> = (1..=300).map(|seq| row(PEER, seq, Some(2 * seq))).collect();
+    let mut all = Vec::new();
+    for (mine, theirs) in rows.iter().zip(&theirs) {
+        all.push(mine.clone());
+        all.push(theirs.clone());
+    }
+    let ops: Vec<_> = all
+        .iter()
+        .map(|row| if row.sender == ME { StoreOp::PutOwn(row.clone()) } else { StoreOp::Take(row.clone()) })
+        .collect();
+    store.commit(&ops).await.expect("commits");
+
+    let own = |from, bytes| store.read(Load::Own { from: Seq::new(from), bytes });
+    let (found, last) = own(1, ALL).await.expect("readable");
+    assert_eq!((found.as_slice(), last), (rows.as_slice(), 599));
+    assert_eq!(own(300, ALL).await.expect("readable").0, rows[299..]);
+    assert_eq!(own(301, ALL).await.expect("readable"), (vec![], 0));
+    assert_eq!(own(5, 0).await.expect("readable").0, rows[4..5], "at least one");
+    assert_eq!(own(5, 299).await.expect("readable").0, rows[4..6]);
+    assert_eq!(own(5, 300).await.expect("readable").0, rows[4..7]);
+
+    let held = |after, bytes| store.read(Load::Held { relay: RELAY, after, bytes });
+    let (found, last) = held(0, ALL).await.expect("readable");
+    assert_eq!((found.as_slice(), last), (all.as_slice(), 600));
+    let (found, last) = held(597, 200).await.expect("readable");
+    assert_eq!((found.as_slice(), last), (&all[597..599], 599));
+    assert_eq!(held(600, ALL).await.expect("readable"), (vec![], 0));
+
+    let log = |after, limit, bytes| store.log(LocalCursor::new(after), limit, bytes);
+    assert_eq!(log(0, 1_000, ALL).await.expect("readable"), all);
+    assert_eq!(log(598, 1_000, ALL).await.expect("readable"), all[598..]);
+    assert_eq!(log(10, 3, ALL).await.expect("readable"), all[10..13]);
+    assert_eq!(log(10, 3, 150).await.expect("readable"), all[10..11]);
+    assert_eq!(log(600, 3, ALL).await.expect("readable"), []);
+}
+
+/// Runs every rule on a store that `fresh` makes, beside whatever has to outlive it.
+async fn keeps_the_contract<S: Store, G>(fresh: impl AsyncFn() -> (S, G)) {
+    let (store, _guard) = fresh().await;
+    a_profile_keeps_what_it_was_made_with(&store).await;
+    let (store, _guard) = fresh().await;
+    what_was_committed_is_loaded(&store).await;
+    let (store, _guard) = fresh().await;
+    rows_are_read_in_order_and_by_the_byte(&store).await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    keeps_the_contract(async || (MemoryStore::default(), ())).await;
+}
+
+/// A SQLite store and the folder that lives as long as it.
+async fn sqlite() -> (SqliteStore, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    (SqliteStore::open(dir.path(), true).await.expect("opens"), dir)
+}
+
+#[tokio::test]
+async fn sqlite_keeps_the_contract() {
+    keeps_the_contract(sqlite).await;
+}
+
+#[tokio::test]
+async fn a_failed_batch_leaves_nothing_behind() {
+    let (store, _dir) = sqlite().await;
+    in_a_group(&store).await;
+    store.commit(&[StoreOp::PutOwn(row(ME, 1, Some(1)))]).await.expect("commits");
+
+    // The last of these collides with what is there.
+    let batch =
+        [StoreOp::Take(row(PEER, 1, Some(2))), StoreOp::Sender(sender(PEER, 1)), StoreOp::PutOwn(row(ME, 1, None))];
+    store.commit(&batch).await.expect_err("two envelopes in one place");
+    let stored = store.load().await.expect("readable");
+    assert_eq!((stored.head_cursor, stored.senders), (LocalCursor::new(1), vec![own(1)]));
+
+    // And the next one is not hampered by what it thought it knew.
+    store.commit(&batch[..2]).await.expect("commits");
+    assert_eq!(store.load().await.expect("readable").senders, [own(1), sender(PEER, 1)]);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_apart_and_gets_better() {
+    let (store, dir) = sqlite().await;
+    in_a_group(&store).await;
+    let limit = |pages: u32| sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
+    store.execute(limit(60)).await;
+    let big = |seq| StoreOp::PutOwn(HeldRow { envelope: vec![0; 100_000].into(), ..row(ME, seq, Some(seq)) });
+    let error = store.commit(&[big(1), big(2), big(3)]).await.expect_err("no room");
+    assert!(matches!(error, StoreError::Full), "{error:?}");
+    assert_eq!(store.load().await.expect("readable").head_cursor, LocalCursor::START);
+
+    store.execute(limit(1_000_000)).await;
+    store.commit(&[big(1), big(2), big(3)]).await.expect("there is room again");
+    store.close().await;
+    let again = SqliteStore::open(dir.path(), false).await.expect("opens");
+    assert_eq!(again.load().await.expect("readable").head_cursor, LocalCursor::new(3));
+}
+
+#[tokio::test]
+async fn damage_and_the_future_are_told_apart() {
+    let (store, dir) = sqlite().await;
+    in_a_group(&store).await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'later', 1, x'00', 0)";
+    store.execute(newer).await;
+    store.close().await;
+    let error = SqliteStore::open(dir.path(), false).await.err().expect("newer");
+    assert!(matches!(error, StoreError::TooNew), "{error:?}");
+
+    let path = dir.path().join("profile.db");
+    std::fs::write(&path, vec![0x5A; 40_000]).expect("writable");
+    let error = SqliteStore::open(dir.path(), false).await.err().expect("damaged");
+    assert!(matches!(error, StoreError::Corrupt), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_missing_database_is_not_made_by_opening() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    assert!(SqliteStore::open(dir.path(), false).await.is_err());
+    assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 0);
+}
+
+/// The part a child process plays: it commits batch after batch until it is killed.
+#[tokio::test]
+async fn as_a_child_commit_until_killed() {
+    let Some(dir) = std::env::var_os("SYNC_TEST_COMMIT") else { return };
+    let store = SqliteStore::open(std::path::Path::new(&dir), true).await.expect("opens");
+    in_a_group(&store).await;
+    for batch in 0u64.. {
+        let rows = (1..=20).map(|nth| StoreOp::PutOwn(row(ME, batch * 20 + nth, Some(batch * 20 + nth))));
+        let mut ops: Vec<_> = rows.collect();
+        ops.push(StoreOp::Sender(sender(PEER, batch * 20 + 20)));
+        store.commit(&ops).await.expect("commits");
+        std::fs::write(std::path::Path::new(&dir).join("committed"), (batch * 20 + 20).to_string()).expect("writable");
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_leaves_whole_batches_and_all_that_were_confirmed() {
+    for pause_ms in [80, 150, 310] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut child = std::process::Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "store::contract::as_a_child_commit_until_killed"])
+            .env("SYNC_TEST_COMMIT", dir.path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("starts");
+        let confirmed = || std::fs::read_to_string(dir.path().join("committed")).ok()?.parse::<u64>().ok();
+        while confirmed().is_none() {
+            assert!(child.try_wait().expect("a child").is_none(), "the child ended by itself");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(pause_ms)).await;
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+
+        let store = SqliteStore::open(dir.path(), false).await.expect("opens");
+        let stored = store.load().await.expect("readable");
+        let head = stored.head_cursor.get();
+        // Killed between truncating and writing, the note may be empty: then any whole number of batches will do.
+        assert!(head >= confirmed().unwrap_or(20), "{head} of {:?} confirmed", confirmed());
+        assert_eq!(head % 20, 0, "half a batch");
+        assert_eq!(stored.senders, [own(head), sender(PEER, head)]);
+        let (rows, _) = store.read(Load::Own { from: Seq::new(1), bytes: ALL }).await.expect("readable");
+        assert_eq!(rows.len() as u64, head);
+    }
+}
+
+/// Not a benchmark: a guard against a statement for every row, which takes ten times as long.
+#[tokio::test]
+async fn fifty_thousand_rows_go_in_quickly() {
+    let (store, _dir) = sqlite().await;
+    in_a_group(&store).await;
+    let started = std::time::Instant::now();
+    for page in 0..50 {
+        let ops: Vec<_> =
+            (1..=1_000).map(|nth| StoreOp::Take(row(PEER, page * 1_000 + nth, Some(page * 1_000 + nth)))).collect();
+        store.commit(&ops).await.expect("commits");
+    }
+    println!("50,000 rows in 50 batches: {:?}", started.elapsed());
+    assert_eq!(store.cursors().await.expect("readable").0, LocalCursor::new(50_000));
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}

@@ -1,0 +1,169 @@
+//! A store without a disk: what every store must do, in the plainest words. Other stores are compared to it.
+
+use std::{collections::BTreeMap, sync::Mutex};
+
+use bytes::Bytes;
+use sync_core::event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow};
+use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, RelayId, Seq};
+
+use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError, newest_own};
+
+/// See the [module](self).
+#[derive(Default)]
+pub(crate) struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    profile: Option<ProfileRow>,
+    addresses: Vec<AddressRow>,
+    held: Vec<HeldRow>,
+    senders: BTreeMap<DeviceId, SenderRow>,
+    waiting: BTreeMap<BlobHash, WaitingRow>,
+    parked: BTreeMap<BlobId, ParkedRow>,
+    relays: BTreeMap<RelayId, RelayState>,
+    roster: Vec<Bytes>,
+    offered: Seq,
+    app_acked: LocalCursor,
+    identity_reused: bool,
+}
+
+impl State {
+    fn apply(&mut self, op: StoreOp) {
+        match op {
+            StoreOp::PutOwn(row) => {
+                self.senders.insert(row.sender, newest_own(&row));
+                self.held.push(row);
+            }
+            StoreOp::Take(row) => self.held.push(row),
+            StoreOp::Sender(row) => drop(self.senders.insert(row.sender, row)),
+            StoreOp::Wait(row) => drop(self.waiting.insert(row.hash, row)),
+            StoreOp::Unwait { hash } => drop(self.waiting.remove(&hash)),
+            StoreOp::Park(row) => drop(self.parked.insert(row.blob_id, row)),
+            StoreOp::Unpark { blob_id } => drop(self.parked.remove(&blob_id)),
+            StoreOp::Relay { relay, state } => drop(self.relays.insert(relay, state)),
+            StoreOp::Offered { through } => self.offered = self.offered.max(through),
+            StoreOp::AppAck { cursor } => self.app_acked = self.app_acked.max(cursor),
+            StoreOp::IdentityReused => self.identity_reused = true,
+            StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
+            StoreOp::Roster { entry } => self.roster.push(entry),
+        }
+    }
+
+    fn head(&self) -> LocalCursor {
+        self.held.iter().filter_map(|row| row.cursor).max().unwrap_or_default()
+    }
+
+    fn unconfirmed(&self) -> Vec<(Seq, BlobHash)> {
+        let confirmed = self.relays.values().map(|known| known.acked).min().unwrap_or(Seq::START);
+        let own = self.held.iter().filter(|row| Some(row.sender) == self.me() && row.seq > confirmed);
+        own.map(|row| (row.seq, row.hash)).collect()
+    }
+
+    fn me(&self) -> Option<DeviceId> {
+        Some(self.profile.as_ref()?.membership?.device)
+    }
+}
+
+/// The first row whatever its size, and those after it that `bytes` have room for.
+fn fitting<'a>(rows: impl Iterator<Item = (usize, &'a HeldRow)>, bytes: usize) -> (Vec<HeldRow>, u64) {
+    let (mut taken, mut position, mut sum) = (Vec::new(), 0, 0);
+    for (index, row) in rows {
+        sum += row.envelope.len();
+        if !taken.is_empty() && sum > bytes {
+            break;
+        }
+        position = u64::try_from(index + 1).expect("a test's rows");
+        taken.push(row.clone());
+    }
+    (taken, position)
+}
+
+#[async_trait::async_trait]
+impl Store for MemoryStore {
+    async fn profile(&self) -> Result<Option<ProfileRow>, StoreError> {
+        Ok(self.state.lock().expect("no panics here").profile.clone())
+    }
+
+    async fn create_profile(&self, profile: &ProfileRow, relays: &[String]) -> Result<(), StoreError> {
+        let mut state = self.state.lock().expect("no panics here");
+        state.profile = Some(profile.clone());
+        state.addresses = relays.iter().map(|address| AddressRow { address: address.clone(), pin: None }).collect();
+        Ok(())
+    }
+
+    async fn addresses(&self) -> Result<Vec<AddressRow>, StoreError> {
+        Ok(self.state.lock().expect("no panics here").addresses.clone())
+    }
+
+    async fn pin(&self, address: &str, pin: &Pin) -> Result<(), StoreError> {
+        let mut state = self.state.lock().expect("no panics here");
+        if let Some(row) = state.addresses.iter_mut().find(|row| row.address == address) {
+            row.pin = Some(pin.clone());
+        }
+        Ok(())
+    }
+
+    async fn enter_group(&self, membership: Membership, ops: &[StoreOp]) -> Result<(), StoreError> {
+        if let Some(profile) = &mut self.state.lock().expect("no panics here").profile {
+            profile.membership = Some(membership);
+        }
+        self.commit(ops).await
+    }
+
+    async fn load(&self) -> Result<Stored, StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        Ok(Stored {
+            head_cursor: state.head(),
+            app_acked: state.app_acked,
+            offered: state.offered,
+            identity_reused: state.identity_reused,
+            own: state.unconfirmed(),
+            senders: state.senders.values().cloned().collect(),
+            waiting: state.waiting.values().cloned().collect(),
+            parked: state.parked.values().map(|row| (row.blob_id, row.reason)).collect(),
+            parked_bytes: state.parked.values().map(|row| row.envelope.len() as u64).sum(),
+            relays: state.relays.iter().map(|(relay, known)| (*relay, known.clone())).collect(),
+            roster: state.roster.clone(),
+        })
+    }
+
+    async fn commit(&self, ops: &[StoreOp]) -> Result<(), StoreError> {
+        let mut state = self.state.lock().expect("no panics here");
+        ops.iter().cloned().for_each(|op| state.apply(op));
+        Ok(())
+    }
+
+    async fn read(&self, load: Load) -> Result<(Vec<HeldRow>, u64), StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        let rows = state.held.iter().enumerate();
+        Ok(match load {
+            Load::Own { from, bytes } => {
+                let me = state.me();
+                fitting(rows.filter(|(_, row)| Some(row.sender) == me && row.seq >= from), bytes)
+            }
+            Load::Held { relay: _, after, bytes } => {
+                fitting(rows.skip(usize::try_from(after).expect("a test's rows")), bytes)
+            }
+            Load::Parked { after, bytes } => {
+                let later = state.parked.values().filter(|row| after.is_none_or(|after| row.blob_id > after));
+                let rows: Vec<_> = later.map(|row| HeldRow::unread(row.envelope.clone())).collect();
+                (fitting(rows.iter().enumerate(), bytes).0, 0)
+            }
+        })
+    }
+
+    async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        let later = state.held.iter().enumerate().filter(|(_, row)| row.cursor.is_some_and(|cursor| cursor > after));
+        Ok(fitting(later.take(usize::try_from(rows).expect("a test's rows")), bytes).0)
+    }
+
+    async fn cursors(&self) -> Result<(LocalCursor, LocalCursor), StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        Ok((state.head(), state.app_acked))
+    }
+
+    async fn close(&self) {}
+}

@@ -1,0 +1,132 @@
+//! What a profile keeps on disk, and what any place for it must promise.
+//!
+//! Everything the engine is opened from, the local log, and the few facts of the profile itself. Envelopes rest as
+//! they travel, sealed; secrets don't rest here at all.
+//!
+//! Invariant: [`Store::commit`] is all or nothing, and durable when it returns. Every guarantee against crashes
+//! rests on it.
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod memory;
+mod sqlite;
+
+use sync_core::event::{HeldRow, Load, SenderRow, StoreOp, Stored};
+use sync_types::{DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, RelayId};
+
+use crate::keyring::SecretsChoice;
+
+pub(crate) use sqlite::{FILE_NAME, SqliteStore};
+
+/// Why the database can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room on the disk.
+    #[error("this device has no room left")]
+    Full,
+    /// The disk or the folder's permissions.
+    #[error("the profile's database can't be read or written")]
+    Failed(#[source] sqlx::Error),
+    /// It is not a database, or not a whole one, or holds what was never written.
+    #[error("the profile's database is damaged")]
+    Corrupt,
+    /// Written by a newer build.
+    #[error("the profile was written by a newer version")]
+    TooNew,
+}
+
+impl StoreError {
+    /// See [`crate::ClientError::code`].
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Full => ErrorCode::LocalFull,
+            Self::Failed(_) => ErrorCode::LocalStorage,
+            Self::Corrupt => ErrorCode::StoreCorrupt,
+            Self::TooNew => ErrorCode::StoreTooNew,
+        }
+    }
+}
+
+/// The profile itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProfileRow {
+    /// Random; names the profile's entry in the keychain.
+    pub(crate) profile_id: [u8; 16],
+    /// The log that local cursors count in.
+    pub(crate) local_log_id: LocalLogId,
+    /// What the device calls itself to other members.
+    pub(crate) name: String,
+    /// The app whose groups this profile may be in.
+    pub(crate) app_id: String,
+    /// Where its secrets rest.
+    pub(crate) secrets: SecretsChoice,
+    /// The group it is in, and as whom.
+    pub(crate) membership: Option<Membership>,
+}
+
+/// A profile's place in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Membership {
+    pub(crate) group: GroupId,
+    pub(crate) device: DeviceId,
+}
+
+/// A configured relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AddressRow {
+    /// As configured, in its one spelling.
+    pub(crate) address: String,
+    /// Who answered there first, and where it listened when last asked.
+    pub(crate) pin: Option<Pin>,
+}
+
+/// What an address led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pin {
+    pub(crate) relay: RelayId,
+    /// `host:port`, in the order to try them.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// How far this device's own envelopes go once this one is stored: they have no holes.
+fn newest_own(row: &HeldRow) -> SenderRow {
+    SenderRow { sender: row.sender, seq: row.seq, hash: row.hash, holes: Vec::new(), expected: row.seq }
+}
+
+/// Where a profile is kept.
+#[async_trait::async_trait]
+pub(crate) trait Store: Send + Sync + 'static {
+    /// The profile, if `init` got that far.
+    async fn profile(&self) -> Result<Option<ProfileRow>, StoreError>;
+
+    /// Makes the profile, which belongs to no group, with its relays.
+    async fn create_profile(&self, profile: &ProfileRow, relays: &[String]) -> Result<(), StoreError>;
+
+    /// The configured relays in order of preference.
+    async fn addresses(&self) -> Result<Vec<AddressRow>, StoreError>;
+
+    /// Remembers what an address led to. An address that is not configured is none of its business.
+    async fn pin(&self, address: &str, pin: &Pin) -> Result<(), StoreError>;
+
+    /// Enters a group: the membership and the first facts of it, in one transaction.
+    async fn enter_group(&self, membership: Membership, ops: &[StoreOp]) -> Result<(), StoreError>;
+
+    /// Everything an engine is opened from.
+    async fn load(&self) -> Result<Stored, StoreError>;
+
+    /// Makes changes durable, in order, all or none.
+    async fn commit(&self, ops: &[StoreOp]) -> Result<(), StoreError>;
+
+    /// Rows for the engine, and the position of the last of them; 0 without any.
+    async fn read(&self, load: Load) -> Result<(Vec<HeldRow>, u64), StoreError>;
+
+    /// Blobs of the local log after a cursor, in order: at most `rows`, and no more once `bytes` are reached.
+    async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError>;
+
+    /// The newest cursor given out, and what the app acknowledged.
+    async fn cursors(&self) -> Result<(LocalCursor, LocalCursor), StoreError>;
+
+    /// Closes the database. What was committed is there at the next opening without this, too.
+    async fn close(&self);
+}

@@ -1,0 +1,219 @@
+//! A profile in one SQLite file.
+//!
+//! One connection writes, a few read: a page of the log never waits for a commit, nor a commit for a page. The
+//! write-ahead log is flushed at every commit (`synchronous = FULL`), which is what "durable" means everywhere
+//! above. Rows go in by the dozen, one statement for many, because the way through the driver costs more than
+//! the row.
+
+mod read;
+mod write;
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
+    migrate::MigrateError,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use sync_core::event::{HeldRow, Load, StoreOp, Stored};
+use sync_types::{DeviceId, LocalCursor};
+use tokio::sync::Mutex;
+
+use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError};
+use crate::{keyring::SecretsChoice, private};
+
+/// The file's name in a profile's folder.
+pub(crate) const FILE_NAME: &str = "profile.db";
+const READERS_MAX: u32 = 4;
+/// How long the write-ahead log gets before it is folded into the file, and what it is cut back to: a long queue goes
+/// through in a few foldings instead of one every few commits.
+const WAL_BYTES: u32 = 16 * 1024 * 1024;
+const WAL_PAGES: u32 = WAL_BYTES / 4_096;
+
+/// See the [module](self).
+pub(crate) struct SqliteStore {
+    writer: Mutex<Option<Writer>>,
+    readers: SqlitePool,
+}
+
+/// The one connection that writes.
+struct Writer {
+    connection: SqliteConnection,
+    /// Numbers of devices that are in the database for certain.
+    devices: HashMap<DeviceId, i64>,
+}
+
+impl SqliteStore {
+    /// Opens the profile in `dir`, or makes an empty database where `create` says so.
+    pub(crate) async fn open(dir: &Path, create: bool) -> Result<Self, StoreError> {
+        let path = dir.join(FILE_NAME);
+        if create {
+            // SQLite would make it for everybody to read. The files it makes beside it take after this one.
+            private::options().append(true).create(true).open(&path).map_err(sqlx::Error::Io)?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .pragma("journal_size_limit", WAL_BYTES.to_string())
+            .pragma("wal_autocheckpoint", WAL_PAGES.to_string())
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .disable_statement_logging();
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        sqlx::migrate!("./migrations").run(&mut connection).await?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(options.read_only(true));
+        let writer = Writer { connection, devices: HashMap::new() };
+        Ok(Self { writer: Mutex::new(Some(writer)), readers })
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for SqliteStore {
+    async fn profile(&self) -> Result<Option<ProfileRow>, StoreError> {
+        let query = "SELECT profile_id, local_log_id, name, app_id, secrets, group_id, device_id FROM profile";
+        let Some(row) = sqlx::query(query).fetch_optional(&self.readers).await? else { return Ok(None) };
+        let membership = match (read::maybe_id(&row, "group_id")?, read::maybe_id(&row, "device_id")?) {
+            (Some(group), Some(device)) => {
+                Some(Membership { group: sync_types::GroupId::from_bytes(group), device: DeviceId::from_bytes(device) })
+            }
+            (None, None) => None,
+            _ => return Err(StoreError::Corrupt),
+        };
+        Ok(Some(ProfileRow {
+            profile_id: read::id(&row, "profile_id")?,
+            local_log_id: sync_types::LocalLogId::from_bytes(read::id(&row, "local_log_id")?),
+            name: row.try_get("name")?,
+            app_id: row.try_get("app_id")?,
+            secrets: SecretsChoice::from_name(row.try_get("secrets")?).ok_or(StoreError::Corrupt)?,
+            membership,
+        }))
+    }
+
+    async fn create_profile(&self, profile: &ProfileRow, relays: &[String]) -> Result<(), StoreError> {
+        self.write(async |writer| {
+            let mut tx = writer.connection.begin().await?;
+            let insert = "INSERT INTO profile (one, profile_id, local_log_id, name, app_id, secrets)
+                          VALUES (1, ?, ?, ?, ?, ?)";
+            sqlx::query(insert)
+                .bind(profile.profile_id.as_slice())
+                .bind(profile.local_log_id.as_bytes().as_slice())
+                .bind(profile.name.as_str())
+                .bind(profile.app_id.as_str())
+                .bind(profile.secrets.name())
+                .execute(&mut *tx)
+                .await?;
+            for address in relays {
+                let insert = "INSERT INTO relay_address (address) VALUES (?)";
+                sqlx::query(insert).bind(address.as_str()).execute(&mut *tx).await?;
+            }
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
+    async fn addresses(&self) -> Result<Vec<AddressRow>, StoreError> {
+        let query = "SELECT address, relay, hosts FROM relay_address ORDER BY place";
+        let rows = sqlx::query(query).fetch_all(&self.readers).await?;
+        rows.iter().map(read::address).collect()
+    }
+
+    async fn pin(&self, address: &str, pin: &Pin) -> Result<(), StoreError> {
+        self.write(async |writer| {
+            sqlx::query("UPDATE relay_address SET relay = ?, hosts = ? WHERE address = ?")
+                .bind(pin.relay.as_bytes().as_slice())
+                .bind(pin.hosts.join("\n"))
+                .bind(address)
+                .execute(&mut writer.connection)
+                .await?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn enter_group(&self, membership: Membership, ops: &[StoreOp]) -> Result<(), StoreError> {
+        self.write(async |writer| writer.commit(Some(membership), ops).await).await
+    }
+
+    async fn load(&self) -> Result<Stored, StoreError> {
+        read::stored(&self.readers).await
+    }
+
+    async fn commit(&self, ops: &[StoreOp]) -> Result<(), StoreError> {
+        self.write(async |writer| writer.commit(None, ops).await).await
+    }
+
+    async fn read(&self, load: Load) -> Result<(Vec<HeldRow>, u64), StoreError> {
+        read::rows(&self.readers, load).await
+    }
+
+    async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError> {
+        read::log(&self.readers, after, rows, bytes).await
+    }
+
+    async fn cursors(&self) -> Result<(LocalCursor, LocalCursor), StoreError> {
+        read::cursors(&self.readers).await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        if let Some(writer) = self.writer.lock().await.take()
+            && let Err(error) = writer.connection.close().await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "closing the profile's database failed");
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Lends the writer. After a failure it forgets what it only believes to be in the database.
+    async fn write<T>(&self, work: impl AsyncFnOnce(&mut Writer) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let writer = writer.as_mut().ok_or(StoreError::Failed(sqlx::Error::PoolClosed))?;
+        let done = work(writer).await;
+        if done.is_err() {
+            writer.devices.clear();
+        }
+        done
+    }
+}
+
+/// SQLite's primary result codes, which [`sqlx`] passes on as text with the extended bits.
+const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_NOTADB: i32 = 26;
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
+        match code.map(|code| code & 0xFF) {
+            Some(SQLITE_FULL) => Self::Full,
+            Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Self::Corrupt,
+            _ if matches!(error, sqlx::Error::ColumnDecode { .. }) => Self::Corrupt,
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "sqlx's enum is non-exhaustive")]
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => Self::TooNew,
+            MigrateError::VersionMismatch(_) | MigrateError::Dirty(_) => Self::Corrupt,
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            other => Self::Failed(sqlx::Error::Migrate(Box::new(other))),
+        }
+    }
+}
+
+#[cfg(test)]
+impl SqliteStore {
+    /// Runs a statement on the writer, for tests that reach around the trait.
+    pub(crate) async fn execute(&self, statement: impl sqlx::SqlSafeStr) {
+        let done = self
+            .write(async |writer| Ok(sqlx::query(statement).execute(&mut writer.connection).await.map(drop)?))
+            .await;
+        done.expect("a test's own statement");
+    }
+}

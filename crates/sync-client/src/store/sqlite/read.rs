@@ -1,0 +1,213 @@
+//! Reading rows back, without trusting them: a value that was never written here makes the store corrupt.
+
+use bytes::Bytes;
+use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
+use sync_core::{
+    OWN_HASHES_MAX,
+    event::{HeldRow, Load, ParkReason, RelayState, SenderRow, Stored, WaitingRow},
+};
+use sync_types::{BlobHash, BlobId, DeviceId, Kind, LocalCursor, LogId, PushId, RelayCursor, RelayId, Run, Seq};
+use tokio_stream::StreamExt;
+
+use crate::store::{AddressRow, Pin, StoreError};
+
+const HELD: &str = "SELECT held.*, device.id AS device FROM held JOIN device ON device.no = held.sender";
+
+pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
+    // One transaction, so that all of it is of one moment.
+    let mut tx = db.begin().await?;
+    let mut stored = Stored::default();
+    let profile = "SELECT offered, app_acked, reused, (SELECT coalesce(max(cursor), 0) FROM held) AS head FROM profile";
+    let row = sqlx::query(profile).fetch_one(&mut *tx).await?;
+    stored.head_cursor = LocalCursor::new(number(&row, "head")?);
+    stored.app_acked = LocalCursor::new(number(&row, "app_acked")?);
+    stored.offered = Seq::new(number(&row, "offered")?);
+    stored.identity_reused = row.try_get("reused")?;
+    let senders = "SELECT device.id AS device, seq, hash, holes, expected
+                   FROM sender JOIN device ON device.no = sender.device";
+    for row in sqlx::query(senders).fetch_all(&mut *tx).await? {
+        stored.senders.push(sender(&row)?);
+    }
+    let own =
+        "SELECT seq, hash FROM held WHERE sender = (SELECT no FROM device WHERE id = (SELECT device_id FROM profile))
+               AND seq > (SELECT coalesce(min(acked), 0) FROM relay_state) ORDER BY seq DESC LIMIT ?";
+    let newest = i64::try_from(OWN_HASHES_MAX).unwrap_or(i64::MAX);
+    for row in sqlx::query(own).bind(newest).fetch_all(&mut *tx).await?.iter().rev() {
+        stored.own.push((Seq::new(number(row, "seq")?), BlobHash::from_bytes(id(row, "hash")?)));
+    }
+    for row in sqlx::query("SELECT hash, sender, envelope FROM waiting").fetch_all(&mut *tx).await? {
+        stored.waiting.push(WaitingRow {
+            sender: DeviceId::from_bytes(id(&row, "sender")?),
+            hash: BlobHash::from_bytes(id(&row, "hash")?),
+            envelope: envelope(&row)?,
+        });
+    }
+    for row in sqlx::query("SELECT blob_id, reason, length(envelope) AS bytes FROM parked").fetch_all(&mut *tx).await? {
+        let reason = ParkReason::from_number(row.try_get("reason")?).ok_or(StoreError::Corrupt)?;
+        stored.parked.push((BlobId::from_bytes(id(&row, "blob_id")?), reason));
+        stored.parked_bytes += number(&row, "bytes")?;
+    }
+    for row in sqlx::query("SELECT * FROM relay_state").fetch_all(&mut *tx).await? {
+        stored.relays.push((RelayId::from_bytes(id(&row, "relay")?), relay_state(&row)?));
+    }
+    for row in sqlx::query("SELECT entry FROM roster ORDER BY place").fetch_all(&mut *tx).await? {
+        stored.roster.push(Bytes::from(row.try_get::<Vec<u8>, _>("entry")?));
+    }
+    tx.commit().await?;
+    Ok(stored)
+}
+
+pub(super) async fn rows(db: &SqlitePool, load: Load) -> Result<(Vec<HeldRow>, u64), StoreError> {
+    let (query, bound, bytes) = match load {
+        Load::Own { from, bytes } => {
+            let mine = "WHERE sender = (SELECT no FROM device WHERE id = (SELECT device_id FROM profile))";
+            (format!("{HELD} {mine} AND seq >= ? ORDER BY seq"), from.get(), bytes)
+        }
+        Load::Held { relay: _, after, bytes } => (format!("{HELD} WHERE position > ? ORDER BY position"), after, bytes),
+        Load::Parked { after, bytes } => return Ok((parked(db, after, bytes).await?, 0)),
+    };
+    let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(bound.cast_signed());
+    take_while_it_fits(query.fetch(db), bytes).await
+}
+
+pub(super) async fn log(
+    db: &SqlitePool,
+    after: LocalCursor,
+    rows: u32,
+    bytes: usize,
+) -> Result<Vec<HeldRow>, StoreError> {
+    let query = format!("{HELD} WHERE cursor > ? ORDER BY cursor LIMIT ?");
+    let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(after.get().cast_signed()).bind(rows);
+    Ok(take_while_it_fits(query.fetch(db), bytes).await?.0)
+}
+
+pub(super) async fn cursors(db: &SqlitePool) -> Result<(LocalCursor, LocalCursor), StoreError> {
+    let query = "SELECT app_acked, (SELECT coalesce(max(cursor), 0) FROM held) AS head FROM profile";
+    let row = sqlx::query(query).fetch_one(db).await?;
+    Ok((LocalCursor::new(number(&row, "head")?), LocalCursor::new(number(&row, "app_acked")?)))
+}
+
+/// The first row whatever its size, and those after it that `bytes` have room for. With the last one's position.
+async fn take_while_it_fits(
+    mut rows: impl tokio_stream::Stream<Item = Result<SqliteRow, sqlx::Error>> + Unpin,
+    bytes: usize,
+) -> Result<(Vec<HeldRow>, u64), StoreError> {
+    let (mut taken, mut position, mut sum) = (Vec::new(), 0, 0);
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        let next = held(&row)?;
+        sum += next.envelope.len();
+        if !taken.is_empty() && sum > bytes {
+            break;
+        }
+        position = number(&row, "position")?;
+        taken.push(next);
+    }
+    Ok((taken, position))
+}
+
+/// Parked bytes have no place among what is held; the engine reads nothing but the envelope.
+async fn parked(db: &SqlitePool, after: Option<BlobId>, bytes: usize) -> Result<Vec<HeldRow>, StoreError> {
+    let after = after.map_or(Vec::new(), |after| after.as_bytes().to_vec());
+    let mut rows = sqlx::query("SELECT envelope FROM parked WHERE blob_id > ? ORDER BY blob_id").bind(after).fetch(db);
+    let (mut taken, mut sum) = (Vec::new(), 0);
+    while let Some(row) = rows.next().await {
+        let envelope = envelope(&row?)?;
+        sum += envelope.len();
+        if !taken.is_empty() && sum > bytes {
+            break;
+        }
+        taken.push(HeldRow::unread(envelope));
+    }
+    Ok(taken)
+}
+
+fn held(row: &SqliteRow) -> Result<HeldRow, StoreError> {
+    let cursor: Option<i64> = row.try_get("cursor")?;
+    Ok(HeldRow {
+        sender: DeviceId::from_bytes(id(row, "device")?),
+        seq: Seq::new(number(row, "seq")?),
+        hash: BlobHash::from_bytes(id(row, "hash")?),
+        kind: Kind::from_number(row.try_get("kind")?).ok_or(StoreError::Corrupt)?,
+        cursor: cursor.map(|cursor| LocalCursor::new(cursor.cast_unsigned())),
+        push_id: PushId::from_bytes(id(row, "push_id")?),
+        time_ms: number(row, "time_ms")?,
+        held_ms: number(row, "held_ms")?,
+        late: row.try_get("late")?,
+        envelope: envelope(row)?,
+    })
+}
+
+fn sender(row: &SqliteRow) -> Result<SenderRow, StoreError> {
+    Ok(SenderRow {
+        sender: DeviceId::from_bytes(id(row, "device")?),
+        seq: Seq::new(number(row, "seq")?),
+        hash: BlobHash::from_bytes(id(row, "hash")?),
+        holes: holes_from_bytes(row.try_get("holes")?).ok_or(StoreError::Corrupt)?,
+        expected: Seq::new(number(row, "expected")?),
+    })
+}
+
+fn relay_state(row: &SqliteRow) -> Result<RelayState, StoreError> {
+    let mark_cursor: Option<i64> = row.try_get("mark_cursor")?;
+    let mark = match (mark_cursor, maybe_id(row, "mark_run")?) {
+        (Some(cursor), Some(run)) => Some((RelayCursor::new(cursor.cast_unsigned()), Run::from_bytes(run))),
+        (None, None) => None,
+        _ => return Err(StoreError::Corrupt),
+    };
+    let refill: Option<i64> = row.try_get("refill")?;
+    Ok(RelayState {
+        log_id: LogId::from_bytes(id(row, "log_id")?),
+        pulled: RelayCursor::new(number(row, "pulled")?),
+        run: Run::from_bytes(id(row, "run")?),
+        acked: Seq::new(number(row, "acked")?),
+        mark,
+        refill: refill.map(i64::cast_unsigned),
+    })
+}
+
+pub(super) fn address(row: &SqliteRow) -> Result<AddressRow, StoreError> {
+    let hosts: Option<String> = row.try_get("hosts")?;
+    let pin = match (maybe_id(row, "relay")?, hosts) {
+        (Some(relay), Some(hosts)) => {
+            Some(Pin { relay: RelayId::from_bytes(relay), hosts: hosts.lines().map(str::to_owned).collect() })
+        }
+        (None, None) => None,
+        _ => return Err(StoreError::Corrupt),
+    };
+    Ok(AddressRow { address: row.try_get("address")?, pin })
+}
+
+pub(super) fn id<const N: usize>(row: &SqliteRow, column: &str) -> Result<[u8; N], StoreError> {
+    row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| StoreError::Corrupt)
+}
+
+pub(super) fn maybe_id<const N: usize>(row: &SqliteRow, column: &str) -> Result<Option<[u8; N]>, StoreError> {
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    bytes.map(|bytes| bytes.try_into().map_err(|_| StoreError::Corrupt)).transpose()
+}
+
+/// SQLite's integers have a sign. Ours have none, and go through bit by bit: a stranger's clock may say anything.
+fn number(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
+    Ok(row.try_get::<i64, _>(column)?.cast_unsigned())
+}
+
+fn envelope(row: &SqliteRow) -> Result<Bytes, StoreError> {
+    Ok(Bytes::from(row.try_get::<Vec<u8>, _>("envelope")?))
+}
+
+pub(super) fn holes_to_bytes(holes: &[(Seq, Seq)]) -> Vec<u8> {
+    holes.iter().flat_map(|(first, last)| [first.get(), last.get()]).flat_map(u64::to_be_bytes).collect()
+}
+
+fn holes_from_bytes(bytes: &[u8]) -> Option<Vec<(Seq, Seq)>> {
+    let pairs = bytes.as_chunks::<16>();
+    let hole = |pair: &[u8; 16]| {
+        let (first, last) = pair.split_at(8);
+        Some((
+            Seq::new(u64::from_be_bytes(first.try_into().ok()?)),
+            Seq::new(u64::from_be_bytes(last.try_into().ok()?)),
+        ))
+    };
+    pairs.1.is_empty().then(|| pairs.0.iter().map(hole).collect())?
+}
