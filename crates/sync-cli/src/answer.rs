@@ -1,0 +1,247 @@
+//! Every answer a command gives: its fields for scripts, its words for people.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+use crate::output::shown;
+
+/// `init`
+#[derive(Debug, Serialize)]
+pub(crate) struct Profile {
+    pub(crate) name: String,
+    pub(crate) app: String,
+    pub(crate) secrets: &'static str,
+}
+
+impl Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is ready, and in no group yet", shown(&self.name))
+    }
+}
+
+/// `pair --create`, first
+#[derive(Debug, Serialize)]
+pub(crate) struct Invite {
+    pub(crate) code: String,
+    pub(crate) expires_at: u64,
+}
+
+impl Display for Invite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)
+    }
+}
+
+/// `pair`, when both screens show digits
+#[derive(Debug, Serialize)]
+pub(crate) struct Confirm {
+    pub(crate) confirm: Digits,
+}
+
+/// What a person compares.
+#[derive(Debug, Serialize)]
+pub(crate) struct Digits {
+    pub(crate) digits: String,
+    pub(crate) name: String,
+    pub(crate) platform: String,
+}
+
+impl Display for Confirm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Digits { digits, name, platform } = &self.confirm;
+        write!(f, "{digits}  should be on the screen of {} ({}) too", shown(name), shown(platform))
+    }
+}
+
+/// `pair --create`, last
+#[derive(Debug, Serialize)]
+pub(crate) struct Joined {
+    pub(crate) joined: Newcomer,
+}
+
+/// Who joined.
+#[derive(Debug, Serialize)]
+pub(crate) struct Newcomer {
+    pub(crate) device_id: String,
+    pub(crate) name: String,
+}
+
+impl Display for Joined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is in the group now", shown(&self.joined.name))
+    }
+}
+
+/// `pair --join`, last
+#[derive(Debug, Serialize)]
+pub(crate) struct Member {
+    pub(crate) group_id: String,
+    pub(crate) device_id: String,
+}
+
+impl Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this device is in the group now, as {}", short(&self.device_id))
+    }
+}
+
+/// `push`
+#[derive(Debug, Serialize)]
+pub(crate) struct Pushed {
+    pub(crate) push_id: String,
+    pub(crate) cursor: u64,
+    pub(crate) state: Reached,
+}
+
+/// How far it got.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Reached {
+    Queued,
+    Relay,
+    All,
+}
+
+impl Display for Pushed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reached = match self.state {
+            Reached::Queued => "safe here, sent when a relay answers",
+            Reached::Relay => "on a relay",
+            Reached::All => "on every relay",
+        };
+        write!(f, "#{}  {}  {reached}", self.cursor, short(&self.push_id))
+    }
+}
+
+/// `pull` and `watch`
+#[derive(Debug, Serialize)]
+pub(crate) struct Blob {
+    pub(crate) cursor: u64,
+    pub(crate) push_id: String,
+    pub(crate) blob_id: String,
+    pub(crate) sender: String,
+    pub(crate) own: bool,
+    pub(crate) time_ms: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) late: bool,
+    #[serde(flatten)]
+    pub(crate) payload: Payload,
+}
+
+/// What was pushed.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Payload {
+    /// It is UTF-8.
+    Text(String),
+    /// It isn't: in base64.
+    Data(String),
+}
+
+impl Payload {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Data(data_encoding::BASE64.encode(bytes)),
+        }
+    }
+}
+
+impl Display for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sender = if self.own { "own" } else { short(&self.sender) };
+        write!(f, "#{}  {sender:<8}  ", self.cursor)?;
+        match &self.payload {
+            Payload::Text(text) => f.write_str(&shown(text)),
+            Payload::Data(data) => write!(f, "(bytes, {} in base64)", data.len()),
+        }
+    }
+}
+
+/// `status` and `sync`
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    pub(crate) badge: &'static str,
+    pub(crate) connection: &'static str,
+    pub(crate) pending: u64,
+    pub(crate) parked: Vec<Parked>,
+    pub(crate) waiting: u64,
+    pub(crate) last_cursor: u64,
+    pub(crate) head_cursor: u64,
+    pub(crate) relays: Vec<Relay>,
+}
+
+/// A blob that can't be read here.
+#[derive(Debug, Serialize)]
+pub(crate) struct Parked {
+    pub(crate) blob_id: String,
+    pub(crate) reason: &'static str,
+}
+
+/// A relay, as this device sees it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Relay {
+    pub(crate) relay_id: String,
+    pub(crate) connection: &'static str,
+    pub(crate) pulled: u64,
+    pub(crate) max_cursor: u64,
+    pub(crate) pending: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<&'static str>,
+}
+
+impl Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} blobs here, {} to send", self.badge, self.head_cursor, self.pending)?;
+        for Parked { blob_id, reason } in &self.parked {
+            write!(f, "\nunreadable: {} ({reason})", short(blob_id))?;
+        }
+        for relay in &self.relays {
+            write!(f, "\nrelay {}: {}", short(&relay.relay_id), relay.connection)?;
+            if let Some(problem) = relay.problem {
+                write!(f, ", {problem}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `ack`
+#[derive(Debug, Serialize)]
+pub(crate) struct Acked {
+    pub(crate) last_cursor: u64,
+}
+
+impl Display for Acked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "applied up to #{}", self.last_cursor)
+    }
+}
+
+/// `devices`
+#[derive(Debug, Serialize)]
+pub(crate) struct Device {
+    pub(crate) device_id: String,
+    pub(crate) name: String,
+    pub(crate) platform: String,
+    pub(crate) joined_at: u64,
+    pub(crate) this: bool,
+}
+
+impl Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let this = if self.this { "  (this device)" } else { "" };
+        write!(f, "{}  {}  {}{this}", short(&self.device_id), shown(&self.platform), shown(&self.name))
+    }
+}
+
+/// As much of an id as a person compares.
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
+}

@@ -1,0 +1,170 @@
+//! What can be typed: clap's types, and nothing else.
+//!
+//! Other people's scripts depend on these words.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+
+/// Devices in step through a relay that can't read what it carries.
+#[derive(Debug, Parser)]
+#[command(name = "sync-cli", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// The folder that holds this device's profile [default: .0k-sync in your home folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Print one JSON object a line on standard output, for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to log on standard error, like `info` or `sync_client=debug`; over RUST_LOG [default: warn]
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a profile for this device; it belongs to no group yet
+    Init(InitArgs),
+    /// Start a group and invite a device, or join one with a code
+    Pair(PairArgs),
+    /// Give blobs to the group's other devices
+    Push(PushArgs),
+    /// Print what the group's devices pushed
+    Pull(PullArgs),
+    /// Print what the group's devices push, as it comes, until interrupted
+    Watch(WatchArgs),
+    /// Send and fetch until nothing is pending
+    Sync(SyncArgs),
+    /// Say how things stand
+    Status(StatusArgs),
+    /// Note that everything up to a cursor has been applied
+    Ack(AckArgs),
+    /// List the group's devices
+    Devices,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// This device's name, as the group's other devices will see it
+    #[arg(long)]
+    pub(crate) name: String,
+    /// A relay: its http(s):// address, its ticket, or id@host:port
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) relay: String,
+    /// The app whose group this is; devices of different apps can't pair
+    #[arg(long, value_name = "ID", default_value = "sync-cli")]
+    pub(crate) app: String,
+    /// Where this device's keys rest; a file in the profile is for machines without a keychain
+    #[arg(long, value_enum, default_value_t = Secrets::Keychain)]
+    pub(crate) secrets: Secrets,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Secrets {
+    /// The system's keychain
+    Keychain,
+    /// A file in the profile that only this user can read
+    File,
+}
+
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("side").required(true).args(["create", "join"])))]
+pub(crate) struct PairArgs {
+    /// Show a code that lets one device in; without a group yet, start one
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// Join the group whose device shows this code; - reads it from standard input, where no process list shows it
+    #[arg(long, value_name = "CODE")]
+    pub(crate) join: Option<String>,
+    /// Don't ask whether both screens show the same digits
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("what").required(true).args(["text", "file", "lines"])))]
+pub(crate) struct PushArgs {
+    /// The blob, as text
+    pub(crate) text: Option<String>,
+    /// The blob, from a file
+    #[arg(long, value_name = "F")]
+    pub(crate) file: Option<PathBuf>,
+    /// A blob from each line of standard input
+    #[arg(long)]
+    pub(crate) lines: bool,
+    /// How far a blob has to get before it is reported
+    #[arg(long, value_enum, default_value_t = Wait::Local)]
+    pub(crate) wait: Wait,
+    /// Seconds that relays keep it [default: as long as they keep anything]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) ttl: Option<u32>,
+    /// Seconds to wait with --wait; after that a blob is reported as far as it got, and goes on by itself
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    pub(crate) timeout: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Wait {
+    /// Until it is safe on this device
+    Local,
+    /// Until one relay has it
+    Relay,
+    /// Until every relay has it
+    All,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PullArgs {
+    /// Print only what comes after this cursor
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) after_cursor: u64,
+    /// Print at most this many blobs
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Print what is here, and ask no relay
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WatchArgs {
+    /// Start after this cursor [default: after the newest blob]
+    #[arg(long, value_name = "N")]
+    pub(crate) after_cursor: Option<u64>,
+    /// Push each line of standard input meanwhile; what is pushed is printed in its turn like everything else
+    #[arg(long)]
+    pub(crate) lines: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SyncArgs {
+    /// Seconds to try
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub(crate) timeout: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Say what is known here, and ask no relay
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AckArgs {
+    /// The cursor of the last blob that has been applied
+    #[arg(value_name = "N")]
+    pub(crate) cursor: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

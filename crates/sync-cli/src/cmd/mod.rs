@@ -1,0 +1,91 @@
+//! One file a command, and what they have in common: a client that is opened for them and closed after them.
+
+mod ack;
+mod devices;
+mod init;
+mod pair;
+mod pull;
+mod push;
+mod status;
+mod sync;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use sync_client::{OpenOptions, SyncClient};
+
+use crate::{
+    cli::{Cli, Command},
+    error::CliError,
+    interrupt::interrupted,
+    output::Output,
+};
+
+/// Runs what was typed.
+pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
+    let profile = cli.profile.or_else(default_profile).ok_or_else(|| {
+        CliError::Usage("there is no home folder; say where the profile is with --profile DIR".to_owned())
+    })?;
+    match cli.command {
+        Command::Init(args) => init::run(profile, args, output).await,
+        Command::Pair(args) => {
+            with_client(&profile, Net::Used, async |client| pair::run(client, args, output).await).await
+        }
+        Command::Push(args) => {
+            with_client(&profile, Net::Used, async |client| push::run(client, args, output).await).await
+        }
+        Command::Pull(args) => {
+            with_client(&profile, Net::unless(args.offline), async |client| pull::run(client, &args, output).await)
+                .await
+        }
+        Command::Watch(args) => {
+            let done = with_client(&profile, Net::Used, async |client| watch::run(client, &args, output).await).await;
+            // A watch has no other end than this.
+            if matches!(done, Err(CliError::Interrupted(_))) { Ok(()) } else { done }
+        }
+        Command::Sync(args) => {
+            with_client(&profile, Net::Used, async |client| sync::run(client, &args, output).await).await
+        }
+        Command::Status(args) => {
+            with_client(&profile, Net::unless(args.offline), async |client| status::run(client, &args, output).await)
+                .await
+        }
+        Command::Ack(args) => {
+            with_client(&profile, Net::Idle, async |client| ack::run(client, &args, output).await).await
+        }
+        Command::Devices => with_client(&profile, Net::Idle, async |client| devices::run(client, output).await).await,
+    }
+}
+
+/// Whether a command has anything to ask of a relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Net {
+    Used,
+    Idle,
+}
+
+impl Net {
+    fn unless(offline: bool) -> Self {
+        if offline { Self::Idle } else { Self::Used }
+    }
+}
+
+/// Opens the profile, runs the command until it ends or somebody interrupts it, and closes the profile either way.
+async fn with_client(
+    profile: &Path,
+    net: Net,
+    command: impl AsyncFnOnce(&SyncClient) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let options = OpenOptions { auto_connect: net == Net::Used, ..OpenOptions::default() };
+    let client = SyncClient::open(profile, options).await?;
+    let done = tokio::select! {
+        done = command(&client) => done,
+        interrupt = interrupted() => Err(interrupt.map_or_else(CliError::Runtime, CliError::Interrupted)),
+    };
+    client.close().await;
+    done
+}
+
+fn default_profile() -> Option<PathBuf> {
+    std::env::home_dir().map(|home| home.join(".0k-sync"))
+}

@@ -1,0 +1,48 @@
+//! `status`: how things stand.
+
+use std::time::Duration;
+
+use sync_client::{Status, SyncClient};
+
+use crate::{
+    answer::{self, Parked, Relay},
+    cli::StatusArgs,
+    error::CliError,
+    output::Output,
+};
+
+/// How long to find out whether a relay answers.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+
+pub(super) async fn run(client: &SyncClient, args: &StatusArgs, output: Output) -> Result<(), CliError> {
+    client.device_id()?; // Without a group there is nothing to stand well or badly.
+    if !args.offline {
+        let progress = output.progress("asking");
+        // However that ends, what is known then is the answer.
+        let _ = client.sync(SETTLE_MAX).await;
+        progress.finish_and_clear();
+    }
+    output.answer(&answer(&client.status()))
+}
+
+pub(super) fn answer(status: &Status) -> answer::Status {
+    let parked = status.parked.iter().map(|(blob, reason)| Parked { blob_id: blob.to_string(), reason: reason.name() });
+    let relays = status.relays.iter().map(|relay| Relay {
+        relay_id: relay.relay.to_string(),
+        connection: relay.connection.name(),
+        pulled: relay.pulled.get(),
+        max_cursor: relay.max_cursor.get(),
+        pending: relay.pending,
+        problem: relay.problem.map(|code| code.name()),
+    });
+    answer::Status {
+        badge: status.badge.name(),
+        connection: status.connection.name(),
+        pending: status.pending,
+        parked: parked.collect(),
+        waiting: status.waiting,
+        last_cursor: status.last_cursor.get(),
+        head_cursor: status.head_cursor.get(),
+        relays: relays.collect(),
+    }
+}
