@@ -1,0 +1,10 @@
+//! What the product promises, on real processes: a relay and devices on loopback, killed where it hurts.
+
+mod contract;
+mod keychain;
+mod offline;
+mod ordering;
+mod pairing;
+mod push_pull;
+mod restart;
+mod trace;

@@ -1,0 +1,141 @@
+//! Sixteen characters and six digits bring two devices into one group, and nobody else.
+
+use std::time::Duration;
+
+use sync_tests::{Device, Relay, Scratch, paired, pairing};
+
+const STEP_MAX: Duration = Duration::from_secs(30);
+
+#[test]
+fn both_screens_show_the_same_digits_and_each_the_others_name() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let (phone, laptop) = (Device::new(&scratch, "phone", relay.url()), Device::new(&scratch, "laptop", relay.url()));
+    let (created, joined) = pairing(&phone, &laptop);
+
+    let digits = created[1]["confirm"]["digits"].as_str().expect("digits");
+    assert!(digits.len() == 6 && digits.bytes().all(|byte| byte.is_ascii_digit()), "{digits}");
+    assert_eq!(created[1]["confirm"]["name"], "laptop");
+    assert_eq!(joined[0]["confirm"]["name"], "phone");
+    assert_eq!(created[2]["joined"]["name"], "laptop");
+    assert_eq!(created[2]["joined"]["device_id"], joined[1]["device_id"]);
+    assert_eq!(joined[1]["group_id"].as_str().map(str::len), Some(64));
+
+    for device in [&phone, &laptop] {
+        let devices = device.run(&["devices"]).ok();
+        let mut names: Vec<&str> = devices.iter().filter_map(|device| device["name"].as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["laptop", "phone"]);
+        assert_eq!(devices.iter().filter(|device| device["this"] == true).count(), 1);
+    }
+}
+
+#[test]
+fn a_relay_may_be_named_in_three_ways() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    for (name, address) in [("url", relay.url()), ("ticket", relay.ticket()), ("direct", &relay.id_at_addr())] {
+        let first = Device::new(&scratch, &format!("{name}-1"), address);
+        let second = Device::new(&scratch, &format!("{name}-2"), address);
+        pairing(&first, &second);
+        first.push(name);
+        first.sync();
+        assert_eq!(second.texts(), [name]);
+    }
+}
+
+#[test]
+fn who_joins_later_reads_what_was_pushed_before() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let (phone, laptop) = paired(&scratch, relay.url());
+    phone.push("one");
+    laptop.push("two");
+    phone.sync();
+    laptop.sync();
+    let tablet = Device::new(&scratch, "tablet", relay.url());
+    pairing(&laptop, &tablet);
+    tablet.push("three");
+    tablet.sync();
+    for device in [&phone, &laptop, &tablet] {
+        let mut texts = device.texts();
+        texts.sort_unstable();
+        assert_eq!(texts, ["one", "three", "two"]);
+        assert_eq!(device.run(&["devices"]).ok().len(), 3);
+    }
+}
+
+#[test]
+fn a_person_who_says_no_shares_nothing() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    for (round, (creator_says, joiner_says)) in [("no", "yes"), ("yes", "no")].into_iter().enumerate() {
+        let phone = Device::new(&scratch, &format!("phone-{round}"), relay.url());
+        let laptop = Device::new(&scratch, &format!("laptop-{round}"), relay.url());
+        let mut create = phone.spawn(&["pair", "--create"]);
+        let code = create.expect("the code", STEP_MAX)["code"].as_str().map(str::to_owned).expect("a code");
+        let mut join = laptop.spawn(&["pair", "--join", &code]);
+        join.expect("its digits", STEP_MAX);
+        create.expect("its digits", STEP_MAX);
+        create.say(creator_says);
+        join.say(joiner_says);
+        for process in [&mut create, &mut join] {
+            let (status, said) = process.finish(STEP_MAX);
+            assert_eq!(status.code(), Some(7), "{said:?}");
+            assert_eq!(said.last().map(|line| &line["error"]["code"]), Some(&"pairing_denied".into()));
+        }
+        assert_eq!(laptop.run(&["push", "x"]).error(), ("no_group", 3));
+    }
+}
+
+#[test]
+fn one_wrong_guess_burns_the_code() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let phone = Device::new(&scratch, "phone", relay.url());
+    let (stranger, laptop) =
+        (Device::new(&scratch, "stranger", relay.url()), Device::new(&scratch, "laptop", relay.url()));
+    let mut create = phone.spawn(&["pair", "--create", "--yes"]);
+    let code = create.expect("the code", STEP_MAX)["code"].as_str().map(str::to_owned).expect("a code");
+    let last = if code.ends_with('0') { '1' } else { '0' };
+    let guess = format!("{}{last}", &code[..code.len() - 1]);
+
+    assert_eq!(stranger.run(&["pair", "--join", &guess, "--yes"]).error(), ("wrong_code", 7));
+    let (status, said) = create.finish(STEP_MAX);
+    assert_eq!(status.code(), Some(7), "{said:?}");
+    assert_eq!(said.last().map(|line| &line["error"]["code"]), Some(&"wrong_code".into()));
+    assert_eq!(laptop.run(&["pair", "--join", &code, "--yes"]).error(), ("invite_not_found", 7));
+}
+
+#[test]
+fn a_code_works_once() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let phone = Device::new(&scratch, "phone", relay.url());
+    let laptop = Device::new(&scratch, "laptop", relay.url());
+    let late = Device::new(&scratch, "late", relay.url());
+    let mut create = phone.spawn(&["pair", "--create", "--yes"]);
+    let code = create.expect("the code", STEP_MAX)["code"].as_str().map(str::to_owned).expect("a code");
+    let typed = code.to_lowercase().replace('-', " ");
+    laptop.run(&["pair", "--join", &typed, "--yes"]).ok();
+    assert!(create.finish(STEP_MAX).0.success());
+    assert_eq!(late.run(&["pair", "--join", &code, "--yes"]).error(), ("invite_not_found", 7));
+}
+
+#[test]
+fn what_can_not_be_paired_is_said_to_be_so() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let (phone, laptop) = paired(&scratch, relay.url());
+    assert_eq!(laptop.run(&["pair", "--join", "ABCD-EFGH-JKMN-PQRS", "--yes"]).error(), ("already_in_group", 7));
+
+    let tablet = Device::new(&scratch, "tablet", relay.url());
+    assert_eq!(tablet.run(&["pair", "--join", "ABCD-EFGH", "--yes"]).error(), ("invalid_code", 7));
+    assert_eq!(tablet.run(&["pair", "--join", "ABCD-EFGH-JKMN-PQRS", "--yes"]).error(), ("invite_not_found", 7));
+
+    let other = Device::uninitialised(&scratch, "other", "warn");
+    other.run(&["init", "--name", "x", "--relay", relay.url(), "--app", "another.app", "--secrets", "file"]).ok();
+    let mut create = phone.spawn(&["pair", "--create", "--yes"]);
+    let code = create.expect("the code", STEP_MAX)["code"].as_str().map(str::to_owned).expect("a code");
+    assert_eq!(other.run(&["pair", "--join", &code, "--yes"]).error(), ("other_app", 7));
+}

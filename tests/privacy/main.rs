@@ -1,0 +1,119 @@
+//! Nothing readable outside: words are planted where people put them, and looked for everywhere else.
+//!
+//! Everything runs at the most talkative log level, and the search is proven to find what is there: in a planted
+//! file, and in the relay's memory, which does know the devices' public ids.
+
+use std::{fs, path::Path, time::Duration};
+
+use sync_tests::{
+    Device, Relay, RelaySetup, Scratch,
+    canary::{Search, files},
+};
+
+const STEP_MAX: Duration = Duration::from_secs(60);
+const PAYLOAD: &str = "canary-payload-Zebrafink-4711";
+const LINE: &str = "canary-line-Girlitz-4712";
+const FILE: &[u8] = b"canary-file-Stieglitz-4713 \xff\xfe binary";
+const PHONE: &str = "canary-device-Kanarienvogel";
+const LAPTOP: &str = "canary-device-Gimpel";
+const APP: &str = "canary.app.Kreuzschnabel";
+
+#[test]
+fn nothing_readable_is_left_anywhere() {
+    let scratch = Scratch::new();
+    let relay = Relay::start_with(&scratch, RelaySetup { log: "trace", ..RelaySetup::default() });
+    let story = Story::told(&scratch, &relay);
+    let (phone, laptop) = (&story.phone, &story.laptop);
+
+    let mut search = Search::default();
+    search.plant("payload", PAYLOAD.as_bytes());
+    search.plant("line", LINE.as_bytes());
+    search.plant("file", FILE);
+    for device in [phone, laptop] {
+        // Any sixteen bytes of the stored secrets.
+        let secrets = fs::read(device.profile().join("secrets.key")).expect("the secrets are in a file");
+        let windows = secrets.chunks_exact(16).skip(1);
+        windows.enumerate().for_each(|(number, window)| search.plant(&format!("secrets, part {number}"), window));
+    }
+    search.proves();
+
+    // The keys lie in the profile, in their file and nowhere else.
+    let in_profiles = search.find(&[phone.profile(), laptop.profile()]);
+    let elsewhere: Vec<_> = in_profiles.iter().filter(|(_, path)| !path.ends_with("secrets.key")).collect();
+    assert!(elsewhere.is_empty(), "readable in a profile: {elsewhere:#?}");
+
+    // What only the members may know, and what only the two people may.
+    search.plant("group id", &story.group_id);
+    for name in [PHONE, LAPTOP, APP] {
+        search.plant("name", name.as_bytes());
+    }
+    for code in [story.code.clone(), story.code.to_lowercase()] {
+        search.plant("code", code.as_bytes());
+        search.plant("code without hyphens", code.replace('-', "").as_bytes());
+        search.plant("the code's second half", &code.as_bytes()[10..]);
+        search.plant("the code's second half without hyphens", code[10..].replace('-', "").as_bytes());
+    }
+    let logs = [phone.log_file(), laptop.log_file(), &relay.log_file()];
+    let answers = scratch.file("answers", format!("{}\n{}", relay.get("/metrics"), relay.get("/health")));
+    let found = search.find(&[&relay.data(), &answers, logs[0], logs[1], logs[2]]);
+    assert!(found.is_empty(), "readable outside: {found:#?}");
+    let in_memory = search.find_in_memory(relay.process().id());
+    assert!(in_memory.is_empty(), "readable in the relay's memory: {in_memory:#?}");
+
+    assert_searched_what_there_is(&story, &relay, &logs);
+}
+
+/// An empty place holds no canary either.
+fn assert_searched_what_there_is(story: &Story, relay: &Relay, logs: &[&Path]) {
+    for (log, ours) in logs.iter().zip(["sync_client", "sync_client", "sync_relay"]) {
+        let text = String::from_utf8_lossy(&fs::read(log).expect("a log is there")).into_owned();
+        for level in ["TRACE", "DEBUG"] {
+            assert!(text.contains(level), "{} was not at its most talkative", log.display());
+        }
+        assert!(text.contains(ours), "{} holds nothing of {ours}", log.display());
+    }
+    let mut public = Search::default();
+    public.plant("device id", &story.device_id);
+    let stored: Vec<_> = public.find(&[&relay.data()]);
+    assert!(!stored.is_empty(), "the relay stores envelopes, which name their sender, in {:?}", files(&relay.data()));
+    assert!(!public.find_in_memory(relay.process().id()).is_empty(), "the relay's memory was searched");
+}
+
+struct Story {
+    phone: Device,
+    laptop: Device,
+    code: String,
+    group_id: Vec<u8>,
+    device_id: Vec<u8>,
+}
+
+impl Story {
+    /// Two devices pair and push, and one of them reads.
+    fn told(scratch: &Scratch, relay: &Relay) -> Self {
+        let device = |folder: &str, name: &str| {
+            let device = Device::uninitialised(scratch, folder, "trace");
+            device.run(&["init", "--name", name, "--relay", relay.url(), "--app", APP, "--secrets", "file"]).ok();
+            device
+        };
+        let (phone, laptop) = (device("phone", PHONE), device("laptop", LAPTOP));
+        let mut create = phone.spawn(&["pair", "--create", "--yes"]);
+        let code = create.expect("the code", STEP_MAX)["code"].as_str().map(str::to_owned).expect("a code");
+        let joined = laptop.run(&["pair", "--join", &code, "--yes"]).ok().pop().expect("an answer");
+        assert!(create.finish(STEP_MAX).0.success());
+        let bytes = |field: &str| {
+            let hex = joined[field].as_str().expect("an id");
+            data_encoding::HEXLOWER.decode(hex.as_bytes()).expect("hex")
+        };
+        let (group_id, device_id) = (bytes("group_id"), bytes("device_id"));
+
+        phone.push(PAYLOAD);
+        let file = scratch.file("picture", FILE);
+        phone.run(&["push", "--file", file.to_str().expect("UTF-8")]).ok();
+        laptop.run_with_input(&["push", "--lines", "--wait", "all"], &[LINE, LINE]).ok();
+        phone.sync();
+        assert_eq!(laptop.pull_after(0).len(), 4);
+        assert_eq!(laptop.run(&["devices"]).ok().len(), 2);
+        laptop.status();
+        Self { phone, laptop, code, group_id, device_id }
+    }
+}

@@ -1,0 +1,6 @@
+//! What the code promises about its own shape, checked.
+
+mod arrows;
+mod documents;
+mod sources;
+mod tree;
