@@ -1,0 +1,97 @@
+//! Developer commands: `cargo xtask demo | test | check | sim N | e2e | bench`.
+//!
+//! Each is a list of the commands one would type, so that a person, a script and CI do the same. Nothing but std is
+//! used: a developer command that has to be built for a minute is one that nobody runs.
+//!
+//! Invariant: a command succeeds only if every step of it did.
+
+mod setup;
+mod step;
+
+use std::{env, process::ExitCode};
+
+use step::{Failed, Step, cargo};
+
+const USAGE: &str = "\
+cargo xtask demo               a relay and two devices in this terminal, one of them killed on the way
+cargo xtask test               everything CI runs: check, then all tests
+cargo xtask check              formatting, lints, documentation, the arrows between the crates
+cargo xtask sim N [--seed S]   N simulated lives of a group, from seed S on
+cargo xtask e2e                the tests on real processes alone
+cargo xtask bench [--json FILE] [--only NAME]
+                               figures of the release build beside baselines from the same run
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["demo"] => demo(),
+        ["test"] => test(),
+        ["check"] => check(),
+        ["sim", rest @ ..] if !rest.is_empty() => simulate(rest),
+        ["e2e"] => e2e(),
+        ["bench", rest @ ..] => bench(rest),
+        _ => Err(Failed::Usage(USAGE)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            step::complain(&failed);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo() -> Result<(), Failed> {
+    setup::ensure()?;
+    cargo("build the relay and the command line", &["build", "--package", "sync-relay", "--package", "sync-cli"])
+        .run()?;
+    cargo("demo", &["run", "--quiet", "--package", "sync-tests", "--example", "demo"])
+        .env("SYNC_BIN_DIR", step::built_programs())
+        .run()
+}
+
+fn test() -> Result<(), Failed> {
+    setup::ensure()?;
+    check()?;
+    tests("tests", &[]).env("SYNC_BIN_DIR", step::built_programs()).run()
+}
+
+fn check() -> Result<(), Failed> {
+    let lints = ["--", "--deny", "warnings"];
+    cargo("format", &["fmt", "--all", "--check"]).run()?;
+    cargo("lints", &["clippy", "--workspace", "--all-targets"]).args(&lints).run()?;
+    cargo("lints, all features", &["clippy", "--workspace", "--all-targets", "--all-features"]).args(&lints).run()?;
+    cargo("documentation", &["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "--deny warnings")
+        .run()?;
+    tests("tidy", &["--test", "tidy"]).run()
+}
+
+fn simulate(args: &[&str]) -> Result<(), Failed> {
+    cargo("simulation", &["run", "--quiet", "--package", "sync-core", "--features", "test-utils", "--example", "sim"])
+        .args(&["--"])
+        .args(args)
+        .run()
+}
+
+fn e2e() -> Result<(), Failed> {
+    setup::ensure()?;
+    tests("build", &["--no-run"]).run()?;
+    tests("end to end", &["--test", "e2e", "--test", "faults", "--test", "privacy"])
+        .env("SYNC_BIN_DIR", step::built_programs())
+        .run()
+}
+
+fn bench(args: &[&str]) -> Result<(), Failed> {
+    setup::ensure()?;
+    setup::ensure_to_compare_with()?;
+    cargo("release build", &["build", "--release", "--package", "sync-relay", "--package", "sync-bench"]).run()?;
+    cargo("bench", &["run", "--quiet", "--release", "--package", "sync-bench", "--"]).args(args).run()
+}
+
+/// Tests of the whole workspace, all under one choice of features, so that nothing is built twice.
+fn tests(name: &'static str, which: &[&str]) -> Step {
+    cargo(name, &["test", "--workspace", "--all-features"]).args(which)
+}

@@ -1,0 +1,81 @@
+//! One command of a developer command: announced, run, timed.
+
+use std::{env, ffi::OsStr, path::PathBuf, process::Command, time::Instant};
+
+/// Why a developer command did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// It isn't one: here are those that are.
+    Usage(&'static str),
+    /// This step did not succeed. What it printed says why.
+    Step(&'static str),
+    /// A program that is needed is missing and can't be installed from here.
+    Missing(String),
+}
+
+/// A command with a name for people.
+#[derive(Debug)]
+pub(crate) struct Step {
+    name: &'static str,
+    command: Command,
+}
+
+/// A cargo command, by the cargo that runs this.
+pub(crate) fn cargo(name: &'static str, args: &[&str]) -> Step {
+    Step::new(name, env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(args)
+}
+
+/// Where cargo puts the programs it builds: beside this one.
+pub(crate) fn built_programs() -> PathBuf {
+    let this = env::current_exe().expect("a running program has a file");
+    this.parent().expect("a file is in a folder").to_owned()
+}
+
+impl Step {
+    /// A command, not run yet.
+    pub(crate) fn new(name: &'static str, program: impl AsRef<OsStr>) -> Self {
+        Self { name, command: Command::new(program) }
+    }
+
+    /// With these arguments too.
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// With this in its environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// [`Failed::Step`] if it can't be run or does not succeed.
+    pub(crate) fn run(mut self) -> Result<(), Failed> {
+        announce(&format!("▸ {}", self.name));
+        let start = Instant::now();
+        let succeeded = self.command.status().is_ok_and(|status| status.success());
+        if !succeeded {
+            return Err(Failed::Step(self.name));
+        }
+        announce(&format!("  {} in {:.1} s", self.name, start.elapsed().as_secs_f32()));
+        Ok(())
+    }
+}
+
+/// Says why a command failed.
+#[expect(clippy::print_stderr, reason = "this is a program for a terminal")]
+pub(crate) fn complain(failed: &Failed) {
+    match failed {
+        Failed::Usage(usage) => eprint!("{usage}"),
+        Failed::Step(name) => eprintln!("✗ {name} failed"),
+        Failed::Missing(what) => eprintln!("✗ {what}"),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is a program for a terminal")]
+pub(crate) fn announce(line: &str) {
+    eprintln!("{line}");
+}
