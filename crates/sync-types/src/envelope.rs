@@ -13,7 +13,7 @@ use crate::{
     cursor::Seq,
     id::{BlobHash, BlobId, DeviceId, KeyId, PushId},
     limits::{BODY_LEN_MIN, ENVELOPE_LEN_MAX, PAYLOAD_LEN_MAX},
-    wire::message,
+    wire::{described, message},
 };
 
 /// Bytes of a header.
@@ -81,21 +81,35 @@ pub enum EnvelopeError {
     },
 }
 
-/// The part of an envelope that everybody on its way can read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// What it holds.
-    pub kind: Kind,
-    /// Which generation of the group's keys. For people and logs; [`Self::key_id`] decides.
-    pub epoch: u32,
-    /// Names the epoch secret that opens it.
-    pub key_id: KeyId,
-    /// Who sealed and signed it.
-    pub sender: DeviceId,
-    /// Seconds a relay keeps it; 0 for as long as the relay keeps anything.
-    pub ttl_s: u32,
-    /// The cipher's nonce.
-    pub nonce: [u8; NONCE_LEN],
+described! {
+    /// The part of an envelope that everybody on its way can read.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Header {
+        /// What it holds.
+        ///
+        /// A relay needs it to keep room for roster entries when a group is full, and never to let one expire.
+        pub kind: Kind,
+        /// Which generation of the group's keys. For people and logs; [`Self::key_id`] decides.
+        ///
+        /// A relay needs it for nothing; a device reads it before it can open anything.
+        pub epoch: u32,
+        /// Names the epoch secret that opens it.
+        ///
+        /// A relay needs it for nothing so far; a device reads it before it can open anything.
+        pub key_id: KeyId,
+        /// Who sealed and signed it.
+        ///
+        /// A relay needs it to send a device its own envelopes as ids only, and to tell the others whose the news is.
+        pub sender: DeviceId,
+        /// Seconds a relay keeps it; 0 for as long as the relay keeps anything.
+        ///
+        /// A relay needs it to let go of it in time.
+        pub ttl_s: u32,
+        /// The cipher's nonce.
+        ///
+        /// A relay needs it for nothing; it is random, and who opens the envelope needs it first.
+        pub nonce: [u8; NONCE_LEN],
+    }
 }
 
 impl Header {

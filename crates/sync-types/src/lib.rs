@@ -8,6 +8,7 @@
 
 pub mod code;
 pub mod cursor;
+pub mod describe;
 pub mod envelope;
 pub mod frame;
 pub mod id;

@@ -59,12 +59,21 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Create {
         /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
         pub id: RequestId,
         /// Chosen by the creator. One that is taken is `invite_name_taken`.
+        ///
+        /// A relay needs it to find the mailbox. It is the first half of the code; the second, the password, never
+        /// leaves the devices.
         pub name: MailboxName,
         /// Chosen by the creator, so that a repeated request is recognised.
+        ///
+        /// A relay needs it to let only the creator be the creator.
         pub token: Token,
         /// Message 0.
+        ///
+        /// A relay needs it to hand it to the joiner. It allows no guess at the password.
         pub message: Bytes,
     }
 }
@@ -85,10 +94,16 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Claim {
         /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
         pub id: RequestId,
         /// The mailbox.
+        ///
+        /// A relay needs it to find it.
         pub name: MailboxName,
         /// Chosen by the joiner.
+        ///
+        /// A relay needs it to let only one joiner in.
         pub token: Token,
     }
 }
@@ -111,14 +126,24 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Post {
         /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
         pub id: RequestId,
         /// The mailbox.
+        ///
+        /// A relay needs it to find it.
         pub name: MailboxName,
         /// The creator's or the joiner's.
+        ///
+        /// A relay needs it to let only the two sides write.
         pub token: Token,
         /// Its number. The same bytes under the same number again are no error; others are `invite_conflict`.
+        ///
+        /// A relay needs it to keep the messages in order, and to see a repetition.
         pub index: u8,
         /// The message.
+        ///
+        /// A relay needs it to hand it to the other side. From the third on it is encrypted between the two.
         pub message: Bytes,
     }
 }
@@ -137,14 +162,24 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Wait {
         /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
         pub id: RequestId,
         /// The mailbox.
+        ///
+        /// A relay needs it to find it.
         pub name: MailboxName,
         /// The creator's or the joiner's.
+        ///
+        /// A relay needs it to let only the two sides read.
         pub token: Token,
         /// The first number wanted.
+        ///
+        /// A relay needs it to send each message once.
         pub from: u8,
         /// How long to wait at most, up to [`crate::limits::MAILBOX_WAIT_MAX`]. Then the answer is empty.
+        ///
+        /// A relay needs it to answer when the device still listens.
         pub wait_ms: u32,
     }
 }
@@ -165,10 +200,16 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Burn {
         /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
         pub id: RequestId,
         /// The mailbox.
+        ///
+        /// A relay needs it to find it.
         pub name: MailboxName,
         /// The creator's or the joiner's.
+        ///
+        /// A relay needs it to let only the two sides remove it.
         pub token: Token,
     }
 }

@@ -20,18 +20,32 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Hello {
         /// The protocol version the device speaks.
+        ///
+        /// A relay needs it to answer in words that the device understands.
         pub version: u16,
         /// The group, as this relay knows it. Must be the hash of `auth_public`.
+        ///
+        /// A relay needs it to find the log.
         pub group: RelayGroupId,
         /// Public half of the group's Ed25519 key for this relay.
+        ///
+        /// A relay needs it to check the signature. It is made for this relay alone, so it links nothing.
         pub auth_public: AuthPublic,
         /// How far the device has read this log; 0 for not at all.
+        ///
+        /// A relay needs it to keep rows for as long as a device of the group lacks them, and to tell how many wait.
         pub last_cursor: RelayCursor,
         /// The log `last_cursor` counts in, if the device has met one here.
+        ///
+        /// A relay needs it to see that `last_cursor` counts in a log it no longer has.
         pub log_id: Option<LogId>,
         /// By `auth_public`, over [`crate::sign::hello`].
+        ///
+        /// A relay needs it to let nobody in who does not hold the group's key.
         pub signature: Bytes,
         /// Bits for later additions; 0.
+        ///
+        /// A relay needs it to send an older device nothing that it can't read.
         pub features: u64,
     }
 }
@@ -83,10 +97,16 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Push {
         /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
         pub id: RequestId,
         /// Seconds since it was sealed: it expires that much sooner.
+        ///
+        /// A relay needs it to let an envelope that waited in a queue expire when its sender meant it to.
         pub age_s: u32,
         /// The envelope. Repeating it is harmless: it keeps its cursor.
+        ///
+        /// A relay needs it to keep it; what it can read of it is below.
         pub envelope: Bytes,
     }
 }
@@ -113,14 +133,24 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Pull {
         /// Repeated by every page that answers.
+        ///
+        /// A relay needs it to say which request it answers.
         pub id: RequestId,
         /// The last row the device has.
+        ///
+        /// A relay needs it to know where to begin.
         pub after: RelayCursor,
         /// The device's run up to `after`. One that differs from the relay's is answered `log_forked`.
+        ///
+        /// A relay needs it to notice that it is no longer the log that the device has read.
         pub run: Run,
         /// Rows in a page, at most [`PAGE_ROWS_MAX`]; 0 for the default.
+        ///
+        /// A relay needs it to send no more at once than the device wants.
         pub limit: u32,
         /// After the last page go on with every row as it comes, until the next PULL on this connection.
+        ///
+        /// A relay needs it to go on by itself when something new comes.
         pub follow: bool,
     }
 }
@@ -182,6 +212,8 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Ack {
         /// The last row of those.
+        ///
+        /// A relay needs it to drop what is over and everybody has.
         pub cursor: RelayCursor,
     }
 }
@@ -205,8 +237,12 @@ message! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Get {
         /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
         pub id: RequestId,
         /// Which.
+        ///
+        /// A relay needs it to find the envelope.
         pub blob_id: BlobId,
     }
 }
@@ -268,6 +304,10 @@ macro_rules! messages {
         impl $name {
             /// Every message of this direction: its type byte and its name, for documents and tests.
             pub const TYPES: &'static [(u8, &'static str)] = &[$(($number, stringify!($variant))),*];
+
+            /// The fields of each, in the order of [`Self::TYPES`].
+            pub const FIELDS: &'static [&'static [$crate::describe::Field]] =
+                &[$(<$variant as $crate::describe::Described>::FIELDS),*];
 
             /// The whole frame: length, type byte, MessagePack.
             pub fn to_frame(&self) -> Bytes {

@@ -1,5 +1,7 @@
 //! MessagePack as this protocol uses it: a message is an array of its fields in documented order, byte strings
 //! are `bin`, trailing fields of a newer build are ignored.
+//!
+//! A definition also says what its fields are for, see [`crate::describe`]: the code and the documents read the same.
 
 use serde::{Deserialize, de};
 
@@ -10,10 +12,12 @@ use serde::{Deserialize, de};
 macro_rules! message {
     (
         $(#[$meta:meta])*
-        $vis:vis struct $name:ident { $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty,)* }
+        $vis:vis struct $name:ident { $($(#[doc = $doc:literal])* $field_vis:vis $field:ident: $type:ty,)* }
     ) => {
-        $(#[$meta])*
-        $vis struct $name { $($(#[$field_meta])* $field_vis $field: $type,)* }
+        $crate::described! {
+            $(#[$meta])*
+            $vis struct $name { $($(#[doc = $doc])* $field_vis $field: $type,)* }
+        }
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -51,6 +55,26 @@ macro_rules! message {
     };
 }
 pub use crate::message;
+
+/// Defines a struct that can list its fields with their documentation, see [`crate::describe::Described`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! described {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident { $($(#[doc = $doc:literal])* $field_vis:vis $field:ident: $type:ty,)* }
+    ) => {
+        $(#[$meta])*
+        $vis struct $name { $($(#[doc = $doc])* $field_vis $field: $type,)* }
+
+        impl $crate::describe::Described for $name {
+            const FIELDS: &'static [$crate::describe::Field] = &[$(
+                $crate::describe::Field { name: stringify!($field), docs: &[$($doc),*] },
+            )*];
+        }
+    };
+}
+pub use crate::described;
 
 /// Decodes one value that takes up all of `bytes`. What it borrows is not copied on the way.
 ///
