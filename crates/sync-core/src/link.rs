@@ -337,10 +337,10 @@ impl Link {
     /// Takes a page apart, and moves on if it fits.
     pub(crate) fn read(&mut self, page: Page) -> Fit {
         let Some(state) = self.state.as_mut().filter(|_| self.pull_id == Some(page.id)) else { return Fit::Stale };
-        if page.after != state.pulled {
+        if page.after != state.pulled && self.protections.hold(Protection::PagesContiguous) {
             return Fit::Broken;
         }
-        let (mut cursor, mut run) = (state.pulled, state.run);
+        let (mut cursor, mut run) = (page.after, state.run);
         let mut new = NewRows::default();
         for row in page.rows.0 {
             let blob_id = match RowKind::from_number(row.kind) {

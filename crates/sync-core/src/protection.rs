@@ -22,6 +22,8 @@ pub enum Protection {
     SenderOrder,
     /// An acknowledged push does not move the read position.
     OnlyPagesMoveReaders,
+    /// A page is taken only if it goes on where reading stopped.
+    PagesContiguous,
     /// What is missing for good is reported.
     GapReported,
     /// What comes after its gap is marked late.
@@ -32,6 +34,8 @@ pub enum Protection {
     StatusSeesWaiting,
     /// The badge looks at what is not read yet.
     StatusSeesUnread,
+    /// The badge looks at what can't be read.
+    StatusSeesParked,
     /// A log whose run differs has lost rows.
     RunCompared,
     /// A log is held to what it confirmed.
@@ -46,7 +50,7 @@ pub enum Protection {
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -56,11 +60,13 @@ impl Protection {
         Self::Deduplication,
         Self::SenderOrder,
         Self::OnlyPagesMoveReaders,
+        Self::PagesContiguous,
         Self::GapReported,
         Self::LateMarked,
         Self::StatusSeesPending,
         Self::StatusSeesWaiting,
         Self::StatusSeesUnread,
+        Self::StatusSeesParked,
         Self::RunCompared,
         Self::MarkCompared,
         Self::Refilling,

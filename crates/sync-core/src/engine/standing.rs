@@ -43,7 +43,8 @@ impl Engine {
         let full = [ErrorCode::GroupFull, ErrorCode::StorageFull];
         let stuck = |code: ErrorCode| code.reaction() != Reaction::Retry || full.contains(&code);
         let stuck = |link: &Link| link.refusal().or(link.problem).is_some_and(stuck);
-        if self.identity_reused || !self.inbox.is_clean() || self.links.iter().any(stuck) {
+        let readable = self.inbox.is_clean() || !self.context.protections.hold(Protection::StatusSeesParked);
+        if self.identity_reused || !readable || self.links.iter().any(stuck) {
             Badge::Failed
         } else if !self.links.iter().any(Link::is_live) {
             Badge::Offline
@@ -55,7 +56,7 @@ impl Engine {
     }
 
     /// Every relay has all of ours, and we have read all of it and wait for nothing.
-    pub(super) fn is_in_step(&self) -> bool {
+    pub(crate) fn is_in_step(&self) -> bool {
         let head = self.outbox.head();
         let holds = |protection| self.context.protections.hold(protection);
         let settled = |link: &Link| {

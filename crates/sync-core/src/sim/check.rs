@@ -242,8 +242,8 @@ fn is_short_lived(row: &HeldRow) -> bool {
 pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
     let survivors = world.survivors();
     for device in &survivors {
-        let status = world.devices[*device].engine.as_ref().map(crate::Engine::status);
-        if status.as_ref().is_none_or(|status| status.badge != Badge::Synced) {
+        if !world.devices[*device].is_in_step() {
+            let status = world.devices[*device].engine.as_ref().map(crate::Engine::status);
             return Err(Violation::new("comes to rest", format!("device {device} ends as {status:?}")));
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     engine::Engine,
     event::{Event, Now, RelayState, StoreOp, Token},
     keys::DeviceKey,
+    status::Badge,
 };
 
 /// One device.
@@ -77,6 +78,20 @@ impl Device {
             (of == relay).then_some(state)
         });
         noted.or_else(|| self.disk.relays.get(relay))
+    }
+
+    /// It has nothing left to do: what it can't read, and says so, no waiting makes readable.
+    pub(crate) fn is_in_step(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| match engine.status().badge {
+            Badge::Synced => true,
+            Badge::Failed => self.disk.holds_unreadable() && engine.is_in_step(),
+            Badge::Pending | Badge::Offline => false,
+        })
+    }
+
+    /// The newest envelope it sealed.
+    pub(crate) fn newest(&self) -> Option<Bytes> {
+        self.disk.held.iter().rfind(|row| row.sender == self.id).map(|row| row.envelope.clone())
     }
 
     /// Everything but the disk is gone.

@@ -105,6 +105,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Something is put aside that can't be read here.
+    pub(crate) fn holds_unreadable(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
     /// The local log after a cursor.
     pub(crate) fn after(&self, cursor: LocalCursor) -> impl Iterator<Item = &HeldRow> {
         let from = usize::try_from(cursor.get()).unwrap_or(usize::MAX).min(self.log.len());

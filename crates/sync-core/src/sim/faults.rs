@@ -1,7 +1,11 @@
 //! What goes wrong, when, and for how long.
 
 use bytes::Bytes;
-use sync_types::{PushId, envelope::SIGNATURE_LEN};
+use sync_types::{
+    PushId,
+    envelope::SIGNATURE_LEN,
+    sign::{self, Purpose},
+};
 
 use super::{
     check::Violation,
@@ -27,6 +31,7 @@ enum Kind {
     Death,
     Nap,
     Forgery,
+    Newer,
 }
 
 impl World {
@@ -70,6 +75,7 @@ impl World {
             (Kind::Death, faults.death),
             (Kind::Nap, faults.naps),
             (Kind::Forgery, faults.forgery),
+            (Kind::Newer, faults.newer),
         ];
         let kinds: Vec<_> = kinds.into_iter().filter(|(_, wanted)| *wanted).map(|(kind, _)| kind).collect();
         if self.calm || kinds.is_empty() {
@@ -128,6 +134,12 @@ impl World {
                 }
             }
             Kind::Forgery => self.forge(device, relay),
+            Kind::Newer => {
+                if let Some(envelope) = self.sealed_by_a_newer_version(device) {
+                    let out = self.relays[relay].inject(envelope, self.now_ms);
+                    self.send_from_relay(out);
+                }
+            }
         }
         Ok(())
     }
@@ -152,6 +164,18 @@ impl World {
         forged[signature..].reverse();
         let out = self.relays[relay].inject(forged.into(), self.now_ms);
         self.send_from_relay(out);
+    }
+
+    /// The newest envelope of a device, as a device of a newer version would have sealed it, as far as this one can
+    /// tell.
+    pub(super) fn sealed_by_a_newer_version(&self, device: usize) -> Option<Bytes> {
+        let state = &self.devices[device];
+        let mut bytes = state.newest()?.to_vec();
+        bytes[0] = 9;
+        let signature = bytes.len() - SIGNATURE_LEN;
+        let message = sign::message(Purpose::Envelope, self.keys.group_id().as_bytes(), &[&bytes[..signature]]);
+        bytes[signature..].copy_from_slice(&state.key.sign(&message));
+        Some(bytes.into())
     }
 
     fn take_down(&mut self, relay: usize, lasts: u64) {

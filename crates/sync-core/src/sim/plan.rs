@@ -35,6 +35,10 @@ pub struct Faults {
     pub naps: bool,
     /// A member and the relay make up envelopes of other members.
     pub forgery: bool,
+    /// A member with a newer build seals what nobody else can read yet.
+    pub newer: bool,
+    /// Of a thousand pages, how many a relay begins too late, as if cursors had holes.
+    pub holes: u64,
 }
 
 /// One run.
@@ -66,7 +70,7 @@ impl Plan {
     /// What this seed stands for.
     pub fn random(seed: u64) -> Self {
         let mut rng = Dice::new(seed);
-        let faults = Faults {
+        let mut faults = Faults {
             crash: if rng.chance(600) { rng.range(1, 12) } else { 0 },
             disk_full: if rng.chance(200) { rng.range(1, 30) } else { 0 },
             break_connection: if rng.chance(500) { rng.range(1, 30) } else { 0 },
@@ -81,17 +85,16 @@ impl Plan {
             death: rng.chance(100),
             naps: rng.chance(300),
             forgery: rng.chance(100),
+            newer: false,
+            holes: 0,
         };
         let devices = rng.range(2, 4) as usize;
-        Self {
-            seed,
-            devices,
-            relays: if rng.chance(100) { 2 } else { 1 },
-            pushes: rng.range(5, 50) as usize,
-            duration_ms: rng.range(2_000, 90_000),
-            late_joiner: devices > 2 && rng.chance(400),
-            faults,
-        }
+        let relays = if rng.chance(100) { 2 } else { 1 };
+        let (pushes, duration_ms) = (rng.range(5, 50) as usize, rng.range(2_000, 90_000));
+        let late_joiner = devices > 2 && rng.chance(400);
+        faults.newer = rng.chance(50);
+        faults.holes = if rng.chance(100) { rng.range(1, 100) } else { 0 };
+        Self { seed, devices, relays, pushes, duration_ms, late_joiner, faults }
     }
 }
 

@@ -88,6 +88,8 @@ pub(crate) struct Relay {
     pub(crate) boot: u64,
     /// Of a thousand new envelopes, how many find no room.
     pub(crate) full: u64,
+    /// Of a thousand pages, how many begin too late.
+    pub(crate) holes: u64,
     lagging: bool,
     pub(crate) log: Log,
     copies: Vec<Log>,
@@ -106,7 +108,7 @@ pub(crate) struct Relay {
 pub(crate) type Outgoing = Vec<(SessionId, RelayMsg)>;
 
 impl Relay {
-    pub(crate) fn new(mut dice: Dice, protections: Protections) -> Self {
+    pub(crate) fn new(mut dice: Dice, holes: u64, protections: Protections) -> Self {
         let id = RelayId::from_bytes(dice.bytes());
         let log = Log::new(LogId::from_bytes(dice.bytes()));
         Self {
@@ -114,6 +116,7 @@ impl Relay {
             up: true,
             boot: 0,
             full: 0,
+            holes,
             lagging: false,
             log,
             copies: Vec::new(),
@@ -283,10 +286,12 @@ impl Relay {
             if sent >= self.log.head() || sent < self.log.floor {
                 break;
             }
-            let count = self.dice.range(1, 12).min(self.log.head() - sent);
-            out.push((session, self.page(session, id, sent, count).into()));
+            let hole = self.holes > 0 && self.dice.chance(self.holes);
+            let from = sent + u64::from(hole);
+            let count = self.dice.range(1, 12).min(self.log.head() - from);
+            out.push((session, self.page(session, id, from, count).into()));
             if let Some(state) = self.sessions.get_mut(&session) {
-                state.follow = Some((id, sent + count));
+                state.follow = Some((id, from + count));
             }
         }
         out

@@ -1,11 +1,7 @@
 //! Stories: a [`World`] in which only that goes wrong which the story says.
 
 use bytes::Bytes;
-use sync_types::{
-    Kind, LocalCursor, PushId,
-    envelope::SIGNATURE_LEN,
-    sign::{self, Purpose},
-};
+use sync_types::{Kind, LocalCursor, PushId};
 
 use super::{
     check,
@@ -212,19 +208,11 @@ impl Story {
 
     /// The same as a device of a newer version would, as far as this one can tell.
     pub fn sealed_by_a_newer_version(&self, device: DeviceIndex) -> Bytes {
-        let state = &self.0.devices[device];
-        let mut bytes = self.newest_of(device).to_vec();
-        bytes[0] = 9;
-        let signature = bytes.len() - SIGNATURE_LEN;
-        let message = sign::message(Purpose::Envelope, self.0.keys.group_id().as_bytes(), &[&bytes[..signature]]);
-        bytes[signature..].copy_from_slice(&state.key.sign(&message));
-        bytes.into()
+        self.0.sealed_by_a_newer_version(device).expect("it has sealed its entry, at least")
     }
 
     /// The newest envelope a device sealed.
     pub fn newest_of(&self, device: DeviceIndex) -> Bytes {
-        let state = &self.0.devices[device];
-        let own = state.disk.held.iter().rfind(|row| row.sender == state.id);
-        own.map(|row| row.envelope.clone()).expect("it has sealed its entry, at least")
+        self.0.devices[device].newest().expect("it has sealed its entry, at least")
     }
 }

@@ -18,7 +18,6 @@ use crate::{
     keys::{DeviceKem, DeviceKey, GroupKeys},
     protection::{Protection, Protections},
     roster::{Genesis, JoinRequest, Profile},
-    status::Badge,
 };
 
 /// A stream that carries nothing is noticed after this, as QUIC's idle timeout does.
@@ -107,7 +106,7 @@ impl World {
         let keys = Arc::new(GroupKeys::generate(dice.rng()));
         let devices = (0..plan.devices).map(|_| Device::new(DeviceKey::generate(dice.rng()))).collect();
         let protections = Protections::without(without);
-        let relay = |_| Relay::new(Dice::new(dice.range(0, u64::MAX - 1)), protections);
+        let relay = |_| Relay::new(Dice::new(dice.range(0, u64::MAX - 1)), plan.faults.holes, protections);
         let relays = (0..plan.relays).map(relay).collect();
         let mut world = Self {
             dice,
@@ -155,6 +154,7 @@ impl World {
         for relay in 0..self.relays.len() {
             self.relays[relay].up = true;
             self.relays[relay].full = 0;
+            self.relays[relay].holes = 0;
         }
         for device in self.survivors() {
             self.devices[device].disk_is_full = false;
@@ -179,9 +179,11 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let mut survivors = self.survivors().into_iter();
-        survivors.all(|device| {
-            self.devices[device].engine.as_ref().is_some_and(|engine| engine.status().badge == Badge::Synced)
-        }) && self.agenda.values().all(|happening| matches!(happening, Happening::Wake { .. } | Happening::Read { .. }))
+        survivors.all(|device| self.devices[device].is_in_step())
+            && self
+                .agenda
+                .values()
+                .all(|happening| matches!(happening, Happening::Wake { .. } | Happening::Read { .. }))
             && check::survivors_agree(self)
     }
 
