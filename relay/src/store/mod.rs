@@ -31,7 +31,7 @@ pub enum StoreError {
     #[error("the database is damaged; restore it from a backup, or move it away to start empty")]
     Corrupt,
     /// No room on the disk.
-    #[error("the disk is full")]
+    #[error("the disk is full; make room on the one of storage.data_dir")]
     DiskFull,
     /// As many groups as the relay takes, and none of them empty.
     #[error("the relay takes no more groups")]

@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 use sync_types::{DeviceId, LogId, RelayCursor, Run};
 
 use super::{
     fault, signed,
+    transaction::transaction,
     writer::{Reply, Writer},
 };
 use crate::store::{Greeted, Greeting, GroupLog, Head, StoreError};
@@ -34,17 +35,21 @@ impl Writer {
                 }
             }
         }
-        let entered = async {
-            let mut tx = self.db.begin().await.map_err(fault)?;
+        let entered = transaction(&mut self.db, async |tx| {
             for (greeting, greeted, _) in &entering {
                 let read = greeting.read.filter(|(log_id, _)| *log_id == greeted.log.log_id);
                 let acked = read.map_or(RelayCursor::START, |(_, cursor)| cursor.min(greeted.log.head().cursor));
-                remember(&mut tx, greeted.log.no, greeting.device, acked, greeting.now_ms).await?;
-                visited(&mut tx, greeted.log.no, greeting.now_ms).await?;
+                remember(tx, greeted.log.no, greeting.device, acked, greeting.now_ms).await?;
+                visited(tx, greeted.log.no, greeting.now_ms).await?;
             }
-            tx.commit().await.map_err(fault)
+            Ok(())
+        });
+        let entered = match entered.await {
+            // Nothing can be noted on a full disk. What is there can be read all the same, and the next greeting is
+            // noted. A device that is new holds no tombstones up until then; the floor tells it what it missed.
+            Err(StoreError::DiskFull) => Ok(()),
+            entered => entered,
         };
-        let entered = entered.await;
         for (_, greeted, reply) in entering {
             let _ = reply.send(entered.clone().map(|()| greeted));
         }
@@ -85,24 +90,26 @@ impl Writer {
         let logs: HashMap<i64, _> = self.books.shared.all_groups().into_iter().map(|log| (log.no, log)).collect();
         let unwatched = groups.iter().filter_map(|no| logs.get(no)).filter(|log| log.head.receiver_count() == 0);
         let unwatched: Vec<_> = unwatched.take(at_most).collect();
-        let mut tx = self.db.begin().await.map_err(fault)?;
-        let mut blobs = 0;
-        for log in &unwatched {
-            blobs += sqlx::query("DELETE FROM entries WHERE group_no = ? AND envelope IS NOT NULL")
-                .bind(log.no)
-                .execute(&mut *tx)
-                .await
-                .map_err(fault)?
-                .rows_affected();
-            for delete in [
-                "DELETE FROM entries WHERE group_no = ?",
-                "DELETE FROM devices WHERE group_no = ?",
-                "DELETE FROM groups WHERE no = ?",
-            ] {
-                sqlx::query(delete).bind(log.no).execute(&mut *tx).await.map_err(fault)?;
+        let forgetting = transaction(&mut self.db, async |tx| {
+            let mut blobs = 0;
+            for log in &unwatched {
+                blobs += sqlx::query("DELETE FROM entries WHERE group_no = ? AND envelope IS NOT NULL")
+                    .bind(log.no)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(fault)?
+                    .rows_affected();
+                for delete in [
+                    "DELETE FROM entries WHERE group_no = ?",
+                    "DELETE FROM devices WHERE group_no = ?",
+                    "DELETE FROM groups WHERE no = ?",
+                ] {
+                    sqlx::query(delete).bind(log.no).execute(&mut *tx).await.map_err(fault)?;
+                }
             }
-        }
-        tx.commit().await.map_err(fault)?;
+            Ok(blobs)
+        });
+        let blobs = forgetting.await?;
         self.books.shared.blobs.fetch_sub(blobs, Ordering::Relaxed);
         for log in &unwatched {
             self.books.shared.remove_group(&log.group);

@@ -6,6 +6,7 @@
 mod append;
 mod groups;
 mod sweep;
+mod transaction;
 mod writer;
 
 use std::{

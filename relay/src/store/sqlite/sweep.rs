@@ -7,13 +7,15 @@
 
 use std::{collections::HashMap, sync::atomic::Ordering};
 
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 use sync_types::{RelayCursor, Run};
 
 use super::{
     bytes_at, fault,
     groups::visited,
-    signed, unsigned_at,
+    signed,
+    transaction::transaction,
+    unsigned_at,
     writer::{Writer, measure},
 };
 use crate::store::{StoreError, Sweep, Swept};
@@ -37,19 +39,21 @@ struct Cut {
 impl Writer {
     /// Performs one step.
     pub(super) async fn sweep(&mut self, sweep: Sweep) -> Result<Swept, StoreError> {
-        let mut tx = self.db.begin().await.map_err(fault)?;
-        keep_clock(&mut tx, sweep).await?;
-        for log in self.books.shared.all_groups().iter().filter(|log| log.head.receiver_count() > 0) {
-            visited(&mut tx, log.no, sweep.clock.time_ms).await?;
-        }
-        let freed = expire(&mut tx, sweep.clock.time_ms).await?;
-        let devices = sqlx::query("DELETE FROM devices WHERE seen_ms < ?")
-            .bind(signed(sweep.devices_before_ms))
-            .execute(&mut *tx)
-            .await
-            .map_err(fault)?;
-        let cuts = cut_fronts(&mut tx).await?;
-        tx.commit().await.map_err(fault)?;
+        let stepping = transaction(&mut self.db, async |tx| {
+            keep_clock(tx, sweep).await?;
+            for log in self.books.shared.all_groups().iter().filter(|log| log.head.receiver_count() > 0) {
+                visited(tx, log.no, sweep.clock.time_ms).await?;
+            }
+            let freed = expire(tx, sweep.clock.time_ms).await?;
+            let devices = sqlx::query("DELETE FROM devices WHERE seen_ms < ?")
+                .bind(signed(sweep.devices_before_ms))
+                .execute(&mut *tx)
+                .await
+                .map_err(fault)?;
+            let cuts = cut_fronts(tx).await?;
+            Ok((freed, devices, cuts))
+        });
+        let (freed, devices, cuts) = stepping.await?;
 
         let mut swept = Swept { devices: devices.rows_affected(), ..Swept::default() };
         swept.expired = freed.values().map(|(expired, _)| expired).sum();

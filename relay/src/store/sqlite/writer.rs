@@ -18,7 +18,7 @@ use sync_types::{DeviceId, ErrorCode, RelayCursor};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{Shared, append::Batch, fault, signed};
+use super::{Shared, append::Batch, fault, signed, transaction::transaction};
 use crate::store::{Appended, Bounds, Greeted, Greeting, GroupLog, NewBlob, StoreError, Sweep, Swept};
 
 /// Requests taken into one transaction at most.
@@ -147,11 +147,12 @@ impl Writer {
     }
 
     async fn commit(&mut self, requests: Vec<Request>) -> Result<Vec<Answers>, StoreError> {
-        let mut tx = self.db.begin().await.map_err(fault)?;
-        write_acks(&mut tx, &self.books.acks).await?;
         let mut batch = Batch::default();
-        let answers = batch.append(&mut tx, &self.books, requests).await?;
-        tx.commit().await.map_err(fault)?;
+        let answers = transaction(&mut self.db, async |tx| {
+            write_acks(tx, &self.books.acks).await?;
+            batch.append(tx, &self.books, requests).await
+        })
+        .await?;
         self.books.acks.clear();
         batch.publish(&mut self.books);
         Ok(answers)
@@ -160,12 +161,7 @@ impl Writer {
     /// Writes the noted ACKs down by themselves. Those that can't be written are noted again by their devices.
     async fn note_acks(&mut self) {
         let acks = std::mem::take(&mut self.books.acks);
-        let written = async {
-            let mut tx = self.db.begin().await.map_err(fault)?;
-            write_acks(&mut tx, &acks).await?;
-            tx.commit().await.map_err(fault)
-        };
-        let _ = written.await;
+        let _ = transaction(&mut self.db, async |tx| write_acks(tx, &acks).await).await;
     }
 }
 

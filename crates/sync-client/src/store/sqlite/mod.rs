@@ -6,6 +6,7 @@
 //! the row.
 
 mod read;
+mod transaction;
 mod write;
 
 use std::{collections::HashMap, path::Path, time::Duration};
@@ -19,6 +20,7 @@ use sync_core::event::{HeldRow, Load, StoreOp, Stored};
 use sync_types::{DeviceId, LocalCursor};
 use tokio::sync::Mutex;
 
+use self::transaction::transaction;
 use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError};
 use crate::{keyring::SecretsChoice, private};
 
@@ -92,22 +94,24 @@ impl Store for SqliteStore {
 
     async fn create_profile(&self, profile: &ProfileRow, relays: &[String]) -> Result<(), StoreError> {
         self.write(async |writer| {
-            let mut tx = writer.connection.begin().await?;
-            let insert = "INSERT INTO profile (one, profile_id, local_log_id, name, app_id, secrets)
+            transaction(&mut writer.connection, async |tx| {
+                let insert = "INSERT INTO profile (one, profile_id, local_log_id, name, app_id, secrets)
                           VALUES (1, ?, ?, ?, ?, ?)";
-            sqlx::query(insert)
-                .bind(profile.profile_id.as_slice())
-                .bind(profile.local_log_id.as_bytes().as_slice())
-                .bind(profile.name.as_str())
-                .bind(profile.app_id.as_str())
-                .bind(profile.secrets.name())
-                .execute(&mut *tx)
-                .await?;
-            for address in relays {
-                let insert = "INSERT INTO relay_address (address) VALUES (?)";
-                sqlx::query(insert).bind(address.as_str()).execute(&mut *tx).await?;
-            }
-            Ok(tx.commit().await?)
+                sqlx::query(insert)
+                    .bind(profile.profile_id.as_slice())
+                    .bind(profile.local_log_id.as_bytes().as_slice())
+                    .bind(profile.name.as_str())
+                    .bind(profile.app_id.as_str())
+                    .bind(profile.secrets.name())
+                    .execute(&mut *tx)
+                    .await?;
+                for address in relays {
+                    let insert = "INSERT INTO relay_address (address) VALUES (?)";
+                    sqlx::query(insert).bind(address.as_str()).execute(&mut *tx).await?;
+                }
+                Ok(())
+            })
+            .await
         })
         .await
     }

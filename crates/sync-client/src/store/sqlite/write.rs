@@ -2,11 +2,11 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use sync_core::event::{HeldRow, ParkedRow, RelayState, SenderRow, StoreOp, WaitingRow};
 use sync_types::{BlobHash, BlobId, DeviceId, RelayId};
 
-use super::{Writer, read::holes_to_bytes};
+use super::{Writer, read::holes_to_bytes, transaction::transaction};
 use crate::store::{Membership, StoreError, newest_own};
 
 /// Rows in one INSERT. A few fixed sizes, so that their statements stay prepared.
@@ -62,7 +62,7 @@ impl<'a> Batch<'a> {
 impl Writer {
     pub(super) async fn commit(&mut self, membership: Option<Membership>, ops: &[StoreOp]) -> Result<(), StoreError> {
         let batch = Batch::of(ops);
-        let mut tx = self.connection.begin().await?;
+        transaction(&mut self.connection, async |tx| {
         if let Some(membership) = membership {
             sqlx::query("UPDATE profile SET group_id = ?, device_id = ?")
                 .bind(membership.group.as_bytes().as_slice())
@@ -72,19 +72,19 @@ impl Writer {
         }
         for sender in batch.held.iter().map(|row| row.sender).chain(batch.senders.keys().copied()) {
             if let std::collections::hash_map::Entry::Vacant(unknown) = self.devices.entry(sender) {
-                unknown.insert(device_no(&mut tx, &sender).await?);
+                unknown.insert(device_no(tx, &sender).await?);
             }
         }
         let devices = &self.devices;
-        put_held(&mut tx, &batch.held, |sender| devices[sender]).await?;
+        put_held(tx, &batch.held, |sender| devices[sender]).await?;
         for (sender, row) in &batch.senders {
-            put_sender(&mut tx, devices[sender], row).await?;
+            put_sender(tx, devices[sender], row).await?;
         }
         for (relay, state) in &batch.relays {
-            put_relay(&mut tx, relay, state).await?;
+            put_relay(tx, relay, state).await?;
         }
         for op in &batch.ordered {
-            put_ordered(&mut tx, op).await?;
+            put_ordered(tx, op).await?;
         }
         if batch.offered.is_some() || batch.app_acked.is_some() || batch.identity_reused {
             let update =
@@ -96,7 +96,9 @@ impl Writer {
                 .execute(&mut *tx)
                 .await?;
         }
-        Ok(tx.commit().await?)
+        Ok(())
+        })
+        .await
     }
 }
 
