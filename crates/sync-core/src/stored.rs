@@ -1,6 +1,8 @@
 //! A device's secrets as its keychain keeps them.
 //!
-//! `version u8 ‖ MessagePack [device seed, kem seed, group or nil]`, a group being `[root, [[number, secret], …]]`.
+//! `version u8 ‖ MessagePack [device seed, kem seed, group or nil, check]`, a group being
+//! `[root, [[number, secret], …]]` and the check eight bytes of a hash of the three before it: any other 32 bytes are
+//! a key too, and a device with one that went bad on its disk would work on, alone, in a group of nobody's.
 //! Trailing fields are ignored, so a newer build may append its own and an older one still starts; what it can't
 //! read without harm gets another version.
 
@@ -16,6 +18,12 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
+/// Of the check.
+const CHECK_LEN: usize = 8;
+/// The version and the head of the array.
+const HEAD_LEN: usize = 2;
+/// The head of the check, and the check.
+const TAIL_LEN: usize = 2 + CHECK_LEN;
 
 /// What a device must keep secret, all of it: whoever has this is the device.
 #[derive(Debug)]
@@ -49,12 +57,16 @@ impl Secrets {
             device: SecretBytes(*self.device.seed()),
             kem: SecretBytes(*self.kem.as_bytes()),
             group: self.group.as_ref().map(StoredGroup::of),
+            check: Check([0; CHECK_LEN]),
         };
         // Large enough from the start: a vector that grows leaves its old bytes behind.
         let epochs = self.group.as_ref().map_or(0, |group| group.epochs().len());
         let mut bytes = Zeroizing::new(Vec::with_capacity(128 + StoredEpoch::LEN_MAX * epochs));
         bytes.push(VERSION);
         rmp_serde::encode::write(&mut *bytes, &stored).expect("secrets always encode into memory");
+        let place = bytes.len() - CHECK_LEN;
+        let check = check_of(&bytes);
+        bytes[place..].copy_from_slice(&check);
         bytes
     }
 
@@ -67,10 +79,28 @@ impl Secrets {
         if *version != VERSION {
             return Err(StoredError::TooNew { version: *version });
         }
-        let stored: StoredSecrets = decode_exact(encoded).map_err(|_| StoredError::Damaged)?;
+        let (stored, check) = match decode_exact::<StoredSecrets>(encoded) {
+            Ok(stored) => {
+                let Check(check) = stored.check;
+                (UncheckedSecrets { device: stored.device, kem: stored.kem, group: stored.group }, Some(check))
+            }
+            Err(_) => (decode_exact(encoded).map_err(|_| StoredError::Damaged)?, None),
+        };
         let group = stored.group.map(|group| group.into_keys().ok_or(StoredError::Damaged)).transpose()?;
-        Ok(Self { device: DeviceKey::from_seed(&stored.device.0), kem: DeviceKem::from_bytes(&stored.kem.0), group })
+        let secrets =
+            Self { device: DeviceKey::from_seed(&stored.device.0), kem: DeviceKem::from_bytes(&stored.kem.0), group };
+        if check.is_some_and(|check| check != check_of(&secrets.to_stored())) {
+            return Err(StoredError::Damaged);
+        }
+        Ok(secrets)
     }
+}
+
+/// What belongs at the end of these bytes, whatever is there now.
+fn check_of(bytes: &[u8]) -> [u8; CHECK_LEN] {
+    let checked = &bytes[HEAD_LEN..bytes.len() - TAIL_LEN];
+    let hash = blake3::derive_key("0k-sync/1 stored secrets", checked);
+    *hash.first_chunk().expect("a hash is longer")
 }
 
 message! {
@@ -78,6 +108,31 @@ message! {
         device: SecretBytes,
         kem: SecretBytes,
         group: Option<StoredGroup>,
+        check: Check,
+    }
+}
+
+message! {
+    /// As they were stored before there was a check.
+    struct UncheckedSecrets {
+        device: SecretBytes,
+        kem: SecretBytes,
+        group: Option<StoredGroup>,
+    }
+}
+
+/// See the [module](self).
+struct Check([u8; CHECK_LEN]);
+
+impl serde::Serialize for Check {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Check {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_bytes::ByteArray::deserialize(deserializer).map(|bytes| Self(bytes.into_array()))
     }
 }
 
@@ -164,12 +219,30 @@ mod tests {
     #[test]
     fn a_field_of_a_newer_build_is_ignored_and_a_newer_version_is_not() {
         let mut stored = secrets(1).to_stored();
-        assert_eq!(stored[1], 0x93, "an array of three");
-        stored[1] = 0x94;
+        assert_eq!(stored[1], 0x94, "an array of four");
+        stored[1] = 0x95;
         stored.push(0xc3);
         assert!(Secrets::from_stored(&stored).is_ok());
         stored[0] = 2;
         assert_eq!(Secrets::from_stored(&stored).err(), Some(StoredError::TooNew { version: 2 }));
+    }
+
+    #[test]
+    fn damage_is_an_error_at_every_bit() {
+        let stored = secrets(2).to_stored();
+        for (place, bit) in (1..stored.len()).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+            let mut damaged = stored.clone();
+            damaged[place] ^= 1 << bit;
+            assert_eq!(Secrets::from_stored(&damaged).err(), Some(StoredError::Damaged), "bit {bit} of byte {place}");
+        }
+    }
+
+    #[test]
+    fn what_was_stored_before_there_was_a_check_is_read() {
+        let whole = secrets(2).to_stored();
+        let mut stored = whole[..whole.len() - TAIL_LEN].to_vec();
+        stored[1] = 0x93;
+        assert_eq!(Secrets::from_stored(&stored).expect("reads back").to_stored(), whole);
     }
 
     #[test]
