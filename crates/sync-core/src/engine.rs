@@ -170,8 +170,7 @@ impl Engine {
     }
 
     fn push(&mut self, now: Now, token: Token, payload: Bytes, ttl_s: u32, wait: Wait) {
-        let relay_max = |link: &Link| link.limits.as_ref().map_or(u64::MAX, |limits| limits.blob_len_max);
-        let len_max = self.links.iter().map(relay_max).fold(PAYLOAD_LEN_MAX as u64, u64::min);
+        let len_max = self.links.iter().filter_map(Link::blob_len_max).fold(PAYLOAD_LEN_MAX as u64, u64::min);
         let refusal = if self.identity_reused {
             Some(ErrorCode::IdentityReused)
         } else if payload.len() as u64 > len_max {

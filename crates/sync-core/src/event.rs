@@ -430,6 +430,8 @@ pub struct RelayState {
     pub mark: Option<(RelayCursor, Run)>,
     /// The relay lost rows: held rows from this position on are still to be offered again.
     pub refill: Option<u64>,
+    /// The largest payload it takes, as it last said: a larger one is refused at its push, online or not.
+    pub blob_len_max: Option<u64>,
 }
 
 /// Rows to read from what is held.

@@ -247,6 +247,12 @@ impl Link {
         self.state.as_ref().map_or(RelayCursor::START, |state| state.pulled)
     }
 
+    /// The largest payload it takes, if it ever said so.
+    pub(crate) fn blob_len_max(&self) -> Option<u64> {
+        let said = self.limits.as_ref().map(|limits| limits.blob_len_max);
+        said.or(self.state.as_ref().and_then(|state| state.blob_len_max))
+    }
+
     fn acked(&self) -> Seq {
         self.state.as_ref().map_or(Seq::START, |state| state.acked)
     }
@@ -280,6 +286,9 @@ impl Link {
         if regressed {
             self.begin_log(log_id, holding);
         }
+        if let Some(state) = &mut self.state {
+            state.blob_len_max = self.limits.as_ref().map(|limits| limits.blob_len_max);
+        }
         let state = self.state.as_ref();
         self.mark_is_old = state.is_some_and(|state| state.mark.is_some_and(|(marked, _)| marked > state.pulled));
         self.newer_mark = None;
@@ -295,6 +304,7 @@ impl Link {
             acked: Seq::START,
             mark: None,
             refill: (holding && self.protections.hold(Protection::Refilling)).then_some(0),
+            blob_len_max: self.blob_len_max(),
         });
         self.told = RelayCursor::START;
         self.page_seen = false;

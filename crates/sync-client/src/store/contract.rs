@@ -66,6 +66,7 @@ fn relay_state(pulled: u64) -> RelayState {
         acked: Seq::new(3),
         mark: Some((RelayCursor::new(17), Run::from_bytes([7; 32]))),
         refill: Some(2),
+        blob_len_max: Some(4_096),
     }
 }
 
@@ -157,7 +158,7 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
     assert_eq!(page(Some(BlobId::from_bytes([1; 16])), 1).await.expect("readable").0.len(), 1);
 
     // Marks that are absent come back absent.
-    let plain = RelayState { mark: None, refill: None, ..relay_state(3) };
+    let plain = RelayState { mark: None, refill: None, blob_len_max: None, ..relay_state(3) };
     store.commit(&[StoreOp::Relay { relay: RELAY, state: plain.clone() }]).await.expect("commits");
     assert_eq!(store.load().await.expect("readable").relays, [(RELAY, plain)]);
 

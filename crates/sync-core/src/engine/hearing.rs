@@ -51,7 +51,7 @@ impl Engine {
             return;
         }
         let relay = link.relay;
-        let known = link.state.is_some();
+        let known = link.blob_len_max() == Some(welcome.limits.blob_len_max) && link.state.is_some();
         let holding = self.inbox.holds_anything();
         let limits = welcome.limits.clone();
         let regressed = link.welcomed(now, welcome.log_id, welcome.max_cursor, welcome.limits, holding);

@@ -156,6 +156,7 @@ fn relay_state(row: &SqliteRow) -> Result<RelayState, StoreError> {
         _ => return Err(StoreError::Corrupt),
     };
     let refill: Option<i64> = row.try_get("refill")?;
+    let blob_len_max: Option<i64> = row.try_get("blob_len_max")?;
     Ok(RelayState {
         log_id: LogId::from_bytes(id(row, "log_id")?),
         pulled: RelayCursor::new(number(row, "pulled")?),
@@ -163,6 +164,7 @@ fn relay_state(row: &SqliteRow) -> Result<RelayState, StoreError> {
         acked: Seq::new(number(row, "acked")?),
         mark,
         refill: refill.map(i64::cast_unsigned),
+        blob_len_max: blob_len_max.map(i64::cast_unsigned),
     })
 }
 

@@ -154,7 +154,8 @@ async fn put_sender(db: &mut SqliteConnection, no: i64, row: &SenderRow) -> Resu
 
 async fn put_relay(db: &mut SqliteConnection, relay: &RelayId, state: &RelayState) -> Result<(), StoreError> {
     let insert = "INSERT OR REPLACE INTO relay_state
-                  (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+                  (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, blob_len_max)
+                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     sqlx::query(insert)
         .bind(relay.as_bytes().as_slice())
         .bind(state.log_id.as_bytes().as_slice())
@@ -164,6 +165,7 @@ async fn put_relay(db: &mut SqliteConnection, relay: &RelayId, state: &RelayStat
         .bind(state.mark.map(|(cursor, _)| cursor.get().cast_signed()))
         .bind(state.mark.map(|(_, run)| run.as_bytes().to_vec()))
         .bind(state.refill.map(u64::cast_signed))
+        .bind(state.blob_len_max.map(u64::cast_signed))
         .execute(db)
         .await?;
     Ok(())
