@@ -31,6 +31,7 @@ use crate::{
     push::{ROOM_BYTES, ROOM_UNIT},
     random::rng,
     resolve::{self, Resolver},
+    routes::Routes,
     status::{self, Shown},
     store::{Membership, ProfileRow, Store},
 };
@@ -120,7 +121,7 @@ impl SyncClient {
         let (lock, store, row) = profile::open(dir.as_ref()).await?;
         let secrets = profile::secrets_of(&row, dir.as_ref());
         let http = resolve::http_client().map_err(|error| resolve::ResolveError::Unreachable(Some(error)))?;
-        let shown = Shown { status: status::without_group(), misses: Vec::new() };
+        let shown = Shown::new(status::without_group(), &Routes::default());
         let client = Self {
             inner: Arc::new(Inner {
                 store: Arc::new(store),
@@ -338,7 +339,7 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// What a sync came to, if that is decided.
 fn outcome(shown: &Shown, misses: &[u64]) -> Option<Result<(), ClientError>> {
-    let Shown { status, misses: now } = shown;
+    let Shown { status, misses: now, problem } = shown;
     let settled = || {
         let read = |relay: &sync_core::status::RelayStatus| {
             relay.connection == Connection::Connected && relay.pulled == relay.max_cursor && !relay.refilling
@@ -356,7 +357,7 @@ fn outcome(shown: &Shown, misses: &[u64]) -> Option<Result<(), ClientError>> {
     // Room that has to be made first counts as a refusal, though it is asked for again and again.
     let full = [ErrorCode::GroupFull, ErrorCode::StorageFull];
     let decided = |code: &ErrorCode| code.reaction() != Reaction::Retry || full.contains(code);
-    let refusal = status.relays.iter().filter_map(|relay| relay.problem).find(decided);
+    let refusal = status.relays.iter().filter_map(|relay| relay.problem).find(decided).or(*problem);
     if let Some(code) = refusal {
         return Some(Err(ClientError::Refused(code)));
     }

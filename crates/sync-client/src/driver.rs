@@ -436,11 +436,13 @@ impl Driver {
     }
 
     fn publish(&mut self) {
-        let status = match &self.core {
-            Core::Running(engine) => status::with_routes(engine.status(), &self.routes),
-            Core::Down { .. } => status::failed(self.parts.shown.borrow().status.clone()),
+        let shown = match &self.core {
+            Core::Running(engine) => Shown::new(status::with_routes(engine.status(), &self.routes), &self.routes),
+            Core::Down { code, .. } => {
+                let status = status::failed(self.parts.shown.borrow().status.clone());
+                Shown { problem: Some(*code), ..Shown::new(status, &self.routes) }
+            }
         };
-        let shown = Shown { status, misses: self.routes.misses() };
         self.herald.publish(&self.parts.shown, &self.parts.events, shown);
     }
 
@@ -460,7 +462,7 @@ impl Driver {
             transport.close().await;
         }
         let status = status::at_rest(self.parts.shown.borrow().status.clone());
-        let shown = Shown { status, misses: self.routes.misses() };
+        let shown = Shown::new(status, &self.routes);
         self.herald.publish(&self.parts.shown, &self.parts.events, shown);
         // Only from here on may another process have the profile.
         drop(self.parts.lock);

@@ -3,7 +3,7 @@
 //! One variant for each thing a caller can do differently. Scripts and front ends branch on
 //! [`ClientError::code`], a closed set; the texts are for people and hold no path, key, name or payload.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use sync_types::{ErrorCode, limits::PAYLOAD_LEN_MAX};
 
@@ -25,7 +25,7 @@ pub enum ClientError {
     #[error("there is already a profile here")]
     ProfileExists,
     /// Another process, or another client in this one, has the profile open.
-    #[error("another process uses this profile{}", .pid.map_or_else(String::new, |pid| format!(" (process {pid})")))]
+    #[error("another process uses this profile{}; close it first", .pid.map_or_else(String::new, |pid| format!(" (process {pid})")))]
     ProfileInUse {
         /// Which, where the system lets us read it.
         pid: Option<u32>,
@@ -37,22 +37,22 @@ pub enum ClientError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The profile's folder can't be made, or can't be locked.
-    #[error("the profile's folder can't be used")]
+    #[error("the profile's folder can't be used; check the disk and the folder's permissions")]
     Folder(#[source] std::io::Error),
     /// A relay's address leads nowhere, or not where it led before.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// No relay answers. Nothing is lost: what was pushed is kept and sent later.
-    #[error("no relay can be reached")]
+    #[error("{}", ErrorCode::Offline.text())]
     Offline,
     /// Not done in the given time. It goes on in the background.
-    #[error("not finished within {} seconds", .0.as_secs())]
+    #[error("not finished within {} seconds; it goes on by itself when this device is next online", .0.as_secs())]
     TimedOut(Duration),
     /// The cursor is newer than anything this profile has given out: it is of another log.
-    #[error("this cursor was not given out by this profile")]
+    #[error("{}", ErrorCode::CursorUnknown.text())]
     CursorUnknown,
     /// More than an envelope holds.
-    #[error("the blob has {len} bytes, and {PAYLOAD_LEN_MAX} are the most")]
+    #[error("the blob has {len} bytes, and {PAYLOAD_LEN_MAX} are the most; split it, or send it as content")]
     BlobTooLarge {
         /// Its bytes.
         len: usize,
@@ -69,6 +69,12 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// The profile's folder can't be used: for want of room, or for another reason.
+    pub(crate) fn folder(error: io::Error) -> Self {
+        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        if full { StoreError::Full.into() } else { Self::Folder(error) }
+    }
+
     /// What scripts and front ends branch on. No wildcard: a new error is not done until it has a code.
     pub fn code(&self) -> ErrorCode {
         match self {

@@ -47,20 +47,22 @@ impl SecretsChoice {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
     /// There are none for this profile: it was copied from elsewhere, or the keychain was emptied.
-    #[error("this profile's keys are missing")]
+    #[error("{}", ErrorCode::KeyMissing.text())]
     Missing,
     /// What is there was not written by this program, or by a newer one.
-    #[error("this profile's keys can't be read")]
+    #[error(
+        "this profile's keys are damaged, or of a newer version; restore them from a backup, update, or pair this device as a new one"
+    )]
     Unreadable,
     /// The keychain is not there, is locked, or does not answer.
-    #[error("the system's keychain can't be used")]
+    #[error("{}", ErrorCode::KeychainUnavailable.text())]
     Keychain(#[source] Option<keyring_core::Error>),
     /// Others may read the key file, or change it. What is in it may have become known: make it private again if it
     /// can't have, or pair this device as a new one.
     #[error("other users of this machine can use this profile's key file; take that right away from them")]
     Exposed,
     /// The key file can't be written or read.
-    #[error("the key file can't be used")]
+    #[error("the key file can't be read or written; check the disk and the folder's permissions")]
     File(#[source] std::io::Error),
 }
 

@@ -32,7 +32,7 @@ impl ProfileLock {
             .create(true)
             .truncate(false)
             .open(dir.join(FILE_NAME))
-            .map_err(ClientError::Folder)?;
+            .map_err(ClientError::folder)?;
         let mut waited = Duration::ZERO;
         loop {
             match file.try_lock() {
@@ -42,10 +42,10 @@ impl ProfileLock {
                     waited += RETRY_EVERY;
                 }
                 Err(TryLockError::WouldBlock) => return Err(ClientError::ProfileInUse { pid: holder(&mut file) }),
-                Err(TryLockError::Error(error)) => return Err(ClientError::Folder(error)),
+                Err(TryLockError::Error(error)) => return Err(ClientError::folder(error)),
             }
         }
-        sign(&mut file).map_err(ClientError::Folder)?;
+        sign(&mut file).map_err(ClientError::folder)?;
         Ok(Self { _file: file })
     }
 }

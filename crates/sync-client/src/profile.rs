@@ -72,7 +72,7 @@ pub(crate) async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientErr
         return Err(ClientError::InvalidArgument("a profile needs a relay, and has room for sixteen"));
     }
     let described = in_roster(&config.name, &config.app_id)?;
-    private::make_dir(&config.dir).map_err(ClientError::Folder)?;
+    private::make_dir(&config.dir).map_err(ClientError::folder)?;
     refuse_shared(&config.dir)?;
     let _lock = ProfileLock::take(&config.dir).await?;
     let store = SqliteStore::open(&config.dir, true).await?;
@@ -116,7 +116,7 @@ pub(crate) fn secrets_of(row: &ProfileRow, dir: &Path) -> SecretStore {
 
 /// Who can write to the folder could put another profile's secrets there, or links to what isn't ours.
 fn refuse_shared(dir: &Path) -> Result<(), ClientError> {
-    if private::others_write(&dir.metadata().map_err(ClientError::Folder)?) {
+    if private::others_write(&dir.metadata().map_err(ClientError::folder)?) {
         return Err(ClientError::InvalidArgument(
             "other users of this machine can write to the profile's folder; take that right away from them, or choose \
              another folder",

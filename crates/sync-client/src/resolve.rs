@@ -112,13 +112,13 @@ impl RelayAddr {
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// Nobody answers.
-    #[error("the relay's address does not answer")]
+    #[error("{}", ErrorCode::Offline.text())]
     Unreachable(#[source] Option<reqwest::Error>),
     /// Somebody answers who is no relay, or one of another protocol version.
-    #[error("there is no relay at this address")]
+    #[error("{}", ErrorCode::RelayUnknown.text())]
     NoRelay,
     /// Another relay than before.
-    #[error("another relay answers at this address than before")]
+    #[error("{}", ErrorCode::RelayIdentityChanged.text())]
     IdentityChanged,
 }
 

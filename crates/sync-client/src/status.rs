@@ -8,7 +8,7 @@ use std::{
 };
 
 use sync_core::{Badge, Connection, Event, Status};
-use sync_types::{LocalCursor, Reaction};
+use sync_types::{ErrorCode, LocalCursor, Reaction};
 use tokio::sync::{broadcast, watch};
 
 use crate::{event::SyncEvent, routes::Routes};
@@ -19,6 +19,15 @@ pub(crate) struct Shown {
     pub(crate) status: Status,
     /// How often each configured relay was looked for in vain since the client was opened.
     pub(crate) misses: Vec<u64>,
+    /// What is wrong that shows with no relay: that one's address leads to none, or that nothing can be stored.
+    pub(crate) problem: Option<ErrorCode>,
+}
+
+impl Shown {
+    pub(crate) fn new(status: Status, routes: &Routes) -> Self {
+        let decided = |code: &ErrorCode| code.reaction() != Reaction::Retry;
+        Self { status, misses: routes.misses(), problem: routes.unknown().flatten().find(decided) }
+    }
 }
 
 /// Listeners hear of a changed status at most this often.

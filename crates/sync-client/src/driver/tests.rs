@@ -48,7 +48,7 @@ impl Rig {
         let membership = Membership { group: keys.group_id(), device: device.device_id() };
         store.enter_group(membership, &[StoreOp::Roster { entry }]).await.expect("a fresh store");
 
-        let shown = watch::Sender::new(Shown { status: without_group(), misses: Vec::new() });
+        let shown = watch::Sender::new(Shown::new(without_group(), &Routes::default()));
         let parts = Parts {
             store: Arc::clone(&store) as Arc<dyn Store>,
             resolver: Resolver::new(crate::resolve::http_client().expect("builds")),

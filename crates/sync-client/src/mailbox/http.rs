@@ -115,15 +115,18 @@ fn decode(message: &str) -> Result<Bytes, MailboxError> {
 async fn send<T: DeserializeOwned>(request: RequestBuilder, patience: Duration) -> Result<T, MailboxError> {
     let mut answer = request.timeout(patience).send().await.map_err(|_| MailboxError::Unreachable)?;
     let retry_after = retry_after(&answer);
-    let success = answer.status().is_success();
-    let body = read_at_most(&mut answer, ANSWER_LEN_MAX).await.ok().flatten().ok_or(MailboxError::Unreachable)?;
+    let (success, failing) = (answer.status().is_success(), answer.status().is_server_error());
+    let body = read_at_most(&mut answer, ANSWER_LEN_MAX).await.map_err(|_| MailboxError::Unreachable)?;
+    // Not the relay: something in front of it that can't reach it just now, or something else in its place.
+    let stranger =
+        if failing { MailboxError::Unreachable } else { MailboxError::refused(ErrorCode::RelayUnknown, None) };
+    let Some(body) = body else { return Err(stranger) };
     if success {
-        return serde_json::from_slice(&body).map_err(|_| MailboxError::Unreachable);
+        return serde_json::from_slice(&body).map_err(|_| stranger);
     }
     match serde_json::from_slice::<RefusedBody>(&body) {
         Ok(refused) => Err(MailboxError::refused(refused.error.code, retry_after)),
-        // Not the relay, but something in front of it.
-        Err(_) => Err(MailboxError::Unreachable),
+        Err(_) => Err(stranger),
     }
 }
 

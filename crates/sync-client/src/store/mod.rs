@@ -23,16 +23,16 @@ pub(crate) use sqlite::{FILE_NAME, SqliteStore};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No room on the disk.
-    #[error("this device has no room left")]
+    #[error("{}", ErrorCode::LocalFull.text())]
     Full,
     /// The disk or the folder's permissions.
-    #[error("the profile's database can't be read or written")]
+    #[error("{}", ErrorCode::LocalStorage.text())]
     Failed(#[source] sqlx::Error),
     /// It is not a database, or not a whole one, or holds what was never written.
-    #[error("the profile's database is damaged")]
+    #[error("{}", ErrorCode::StoreCorrupt.text())]
     Corrupt,
     /// Written by a newer build.
-    #[error("the profile was written by a newer version")]
+    #[error("{}", ErrorCode::StoreTooNew.text())]
     TooNew,
 }
 
