@@ -3,6 +3,8 @@
 //! Everything runs at the most talkative log level, and the search is proven to find what is there: in a planted
 //! file, and in the relay's memory, which does know the devices' public ids.
 
+mod errors;
+
 use std::{fs, path::Path, time::Duration};
 
 use sync_tests::{
@@ -30,10 +32,7 @@ fn nothing_readable_is_left_anywhere() {
     search.plant("line", LINE.as_bytes());
     search.plant("file", FILE);
     for device in [phone, laptop] {
-        // Any sixteen bytes of the stored secrets.
-        let secrets = fs::read(device.profile().join("secrets.key")).expect("the secrets are in a file");
-        let windows = secrets.chunks_exact(16).skip(1);
-        windows.enumerate().for_each(|(number, window)| search.plant(&format!("secrets, part {number}"), window));
+        plant_secrets(&mut search, device);
     }
     search.proves();
 
@@ -47,12 +46,7 @@ fn nothing_readable_is_left_anywhere() {
     for name in [PHONE, LAPTOP, APP] {
         search.plant("name", name.as_bytes());
     }
-    for code in [story.code.clone(), story.code.to_lowercase()] {
-        search.plant("code", code.as_bytes());
-        search.plant("code without hyphens", code.replace('-', "").as_bytes());
-        search.plant("the code's second half", &code.as_bytes()[10..]);
-        search.plant("the code's second half without hyphens", code[10..].replace('-', "").as_bytes());
-    }
+    plant_code(&mut search, &story.code);
     let logs = [phone.log_file(), laptop.log_file(), &relay.log_file()];
     let answers = scratch.file("answers", format!("{}\n{}", relay.get("/metrics"), relay.get("/health")));
     let found = search.find(&[&relay.data(), &answers, logs[0], logs[1], logs[2]]);
@@ -61,6 +55,23 @@ fn nothing_readable_is_left_anywhere() {
     assert!(in_memory.is_empty(), "readable in the relay's memory: {in_memory:#?}");
 
     assert_searched_what_there_is(&story, &relay, &logs);
+}
+
+/// Any sixteen bytes of the stored secrets.
+fn plant_secrets(search: &mut Search, device: &Device) {
+    let secrets = fs::read(device.profile().join("secrets.key")).expect("the secrets are in a file");
+    let windows = secrets.chunks_exact(16).skip(1);
+    windows.enumerate().for_each(|(number, window)| search.plant(&format!("secrets, part {number}"), window));
+}
+
+/// A code, however it may be written.
+fn plant_code(search: &mut Search, code: &str) {
+    for code in [code.to_owned(), code.to_lowercase()] {
+        search.plant("code", code.as_bytes());
+        search.plant("code without hyphens", code.replace('-', "").as_bytes());
+        search.plant("the code's second half", &code.as_bytes()[10..]);
+        search.plant("the code's second half without hyphens", code[10..].replace('-', "").as_bytes());
+    }
 }
 
 /// An empty place holds no canary either.

@@ -30,7 +30,16 @@ impl Binary {
 
     /// A command that runs it.
     pub fn command(self) -> Command {
-        Command::new(folder().join(self.name()).with_extension(env::consts::EXE_EXTENSION))
+        self.command_within(&[])
+    }
+
+    /// A command that runs it by way of another, whose words these are.
+    pub fn command_within(self, entrance: &[String]) -> Command {
+        let program = folder().join(self.name()).with_extension(env::consts::EXE_EXTENSION);
+        let Some((first, rest)) = entrance.split_first() else { return Command::new(program) };
+        let mut command = Command::new(first);
+        command.args(rest).arg(program);
+        command
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Binary, Keychain, Process, Scratch};
+use crate::{Binary, Keychain, Process, Scratch, SmallDisk, eventually};
 
 const COMMAND_MAX: Duration = Duration::from_secs(60);
+const SETTLE_MAX: Duration = Duration::from_secs(120);
 const PAIRING_STEP_MAX: Duration = Duration::from_secs(30);
 
 /// A device: a profile folder and what runs on it.
@@ -23,6 +24,8 @@ pub struct Device {
     log_file: PathBuf,
     log: String,
     keychain: (String, String),
+    /// What starts its commands, where they don't run like any other.
+    entrance: Vec<String>,
 }
 
 /// What a command came to.
@@ -94,6 +97,15 @@ impl Outcome {
         let code = self.lines.last().and_then(|line| line["error"]["code"].as_str());
         (code.unwrap_or_else(|| panic!("no error: {self:?}")), self.code)
     }
+
+    /// What a command that failed tells a person.
+    ///
+    /// # Panics
+    /// If it succeeded.
+    pub fn advice(&self) -> &str {
+        let text = self.lines.last().and_then(|line| line["error"]["message"].as_str());
+        text.unwrap_or_else(|| panic!("no error: {self:?}"))
+    }
 }
 
 impl Device {
@@ -115,7 +127,13 @@ impl Device {
         let log_file = scratch.path().join(format!("{name}.stderr.log"));
         // An address at which nobody can listen: whoever runs this may have a keychain, which is none of our business.
         let keychain = ("DBUS_SESSION_BUS_ADDRESS".to_owned(), "disabled:".to_owned());
-        Self { name: name.to_owned(), profile, log_file, log: log.to_owned(), keychain }
+        Self { name: name.to_owned(), profile, log_file, log: log.to_owned(), keychain, entrance: Vec::new() }
+    }
+
+    /// Its profile is on this disk from now on. There was none before.
+    pub fn live_on(&mut self, disk: &SmallDisk) {
+        self.profile = disk.place().join(&self.name);
+        self.entrance = disk.entrance();
     }
 
     /// Its commands find this keychain from now on.
@@ -175,6 +193,18 @@ impl Device {
         self.pull_after(0).into_iter().map(|blob| blob.text().to_owned()).collect()
     }
 
+    /// Syncs until it is in step, on a machine that may have other things to do.
+    pub fn settles(&self) {
+        let synced = || (self.run(&["sync", "--timeout", "30"]).code == 0).then_some(());
+        eventually("the device is in step", SETTLE_MAX, synced);
+    }
+
+    /// The texts of everything there is, once it is in step.
+    pub fn texts_in_step(&self) -> Vec<String> {
+        self.settles();
+        self.log_after(0).into_iter().map(|blob| blob.text().to_owned()).collect()
+    }
+
     /// What `status` says.
     pub fn status(&self) -> Value {
         self.run(&["status"]).only_line()
@@ -186,7 +216,7 @@ impl Device {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Binary::Cli.command();
+        let mut command = Binary::Cli.command_within(&self.entrance);
         command.arg("--profile").arg(&self.profile).arg("--json").args(args).env("RUST_LOG", &self.log);
         command.env(&self.keychain.0, &self.keychain.1);
         command

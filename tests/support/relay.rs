@@ -5,12 +5,13 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::{Binary, Process, Scratch};
+use crate::{Binary, Process, Scratch, SmallDisk};
 
 const START_MAX: Duration = Duration::from_secs(20);
 
@@ -23,11 +24,13 @@ pub struct RelaySetup<'a> {
     pub config: &'a str,
     /// What it logs, as `RUST_LOG` has it.
     pub log: &'a str,
+    /// The disk its data is on, where that is not the one of the story.
+    pub disk: Option<&'a SmallDisk>,
 }
 
 impl Default for RelaySetup<'_> {
     fn default() -> Self {
-        Self { name: "relay", config: "", log: "info" }
+        Self { name: "relay", config: "", log: "info", disk: None }
     }
 }
 
@@ -36,6 +39,8 @@ impl Default for RelaySetup<'_> {
 pub struct Relay {
     name: String,
     folder: PathBuf,
+    data: PathBuf,
+    entrance: Vec<String>,
     log: String,
     process: Option<Process>,
     ready: Value,
@@ -52,10 +57,38 @@ impl Relay {
         let folder = scratch.path().join(setup.name);
         fs::create_dir(&folder).expect("one relay a name");
         fs::write(folder.join("relay.toml"), setup.config).expect("the scratch folder is writable");
-        let mut relay =
-            Self { name: setup.name.to_owned(), folder, log: setup.log.to_owned(), process: None, ready: Value::Null };
+        let data = setup.disk.map_or_else(|| folder.join("data"), |disk| disk.place().join("data"));
+        let mut relay = Self {
+            name: setup.name.to_owned(),
+            folder,
+            data,
+            entrance: setup.disk.map_or_else(Vec::new, SmallDisk::entrance),
+            log: setup.log.to_owned(),
+            process: None,
+            ready: Value::Null,
+        };
         relay.run("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned());
         relay
+    }
+
+    /// Has other settings, from its next start on.
+    pub fn configure(&self, config: &str) {
+        fs::write(self.folder.join("relay.toml"), config).expect("the scratch folder is writable");
+    }
+
+    /// Tries to start it again where it was, which should fail: what it says about that.
+    ///
+    /// # Panics
+    /// If it starts.
+    pub fn refuses_to_restart(&self) -> String {
+        assert!(self.process.is_none(), "it still runs");
+        let said = self.folder.join("refusal.log");
+        let mut process = Process::spawn(&self.name, self.command(self.quic(), self.http_addr()), &said);
+        let (status, lines) = process.finish(START_MAX);
+        assert!(!status.success() && lines.is_empty(), "it should not have started: {lines:?}");
+        let refusal = process.stderr();
+        fs::remove_file(&said).expect("the scratch folder is writable");
+        refusal
     }
 
     /// Starts it again where it was.
@@ -124,7 +157,7 @@ impl Relay {
 
     /// Everything it keeps.
     pub fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.data.clone()
     }
 
     /// What it wrote to standard error, over all restarts.
@@ -158,10 +191,15 @@ impl Relay {
         self.ready[field].as_str().unwrap_or_else(|| panic!("the ready line has no {field}: {}", self.ready))
     }
 
-    fn run(&mut self, quic: String, http: String) {
-        let mut command = Binary::Relay.command();
+    fn command(&self, quic: &str, http: &str) -> Command {
+        let mut command = Binary::Relay.command_within(&self.entrance);
         command.arg("--data-dir").arg(self.data()).arg("--config").arg(self.folder.join("relay.toml"));
-        command.args(["--quic-bind", &quic, "--http-bind", &http, "--json"]).env("RUST_LOG", &self.log);
+        command.args(["--quic-bind", quic, "--http-bind", http, "--json"]).env("RUST_LOG", &self.log);
+        command
+    }
+
+    fn run(&mut self, quic: String, http: String) {
+        let command = self.command(&quic, &http);
         let mut process = Process::spawn(&self.name, command, &self.log_file());
         self.ready = process.expect("its ready line", START_MAX);
         assert_eq!(self.ready["ready"], true, "{}", self.ready);

@@ -1,0 +1,64 @@
+//! What happens to files on disks.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+
+use crate::Network;
+
+/// Writes rubbish over a part of a file, given in thousandths of it.
+pub fn overwrite(file: &Path, from: u64, to: u64) {
+    let len = fs::metadata(file).expect("the file is there").len();
+    let (from, to) = (len * from / 1_000, len * to / 1_000);
+    let rubbish = vec![0xA5; usize::try_from(to - from).expect("it fits")];
+    File::options().write(true).open(file).and_then(|file| file.write_all_at(&rubbish, from)).expect("it is writable");
+}
+
+/// Cuts a file off, at so many thousandths of it.
+pub fn cut_off(file: &Path, at: u64) {
+    let len = fs::metadata(file).expect("the file is there").len();
+    File::options().write(true).open(file).and_then(|file| file.set_len(len * at / 1_000)).expect("it is writable");
+}
+
+/// Makes a database one that a newer build wrote.
+pub fn from_the_future(network: &Network, database: &Path) {
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'later', 1, x'00', 0)";
+    network.run(async {
+        let mut connection = SqliteConnectOptions::new().filename(database).connect().await.expect("a database");
+        sqlx::query(later).execute(&mut connection).await.expect("it keeps its versions there");
+        sqlx::Connection::close(connection).await.expect("it closes");
+    });
+}
+
+/// A copy of a folder's files, to be put back.
+#[derive(Debug)]
+pub struct Backup {
+    folder: PathBuf,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Backup {
+    /// Of all files of this folder.
+    pub fn of(folder: &Path) -> Self {
+        let paths = crate::canary::files(folder).into_iter();
+        let files = paths.map(|path| (path.clone(), fs::read(&path).expect("it is readable"))).collect();
+        Self { folder: folder.to_owned(), files }
+    }
+
+    /// Puts the folder back as it was.
+    pub fn restore(&self) {
+        for path in crate::canary::files(&self.folder) {
+            if !self.files.iter().any(|(kept, _)| *kept == path) {
+                fs::remove_file(path).expect("it is writable");
+            }
+        }
+        for (path, content) in &self.files {
+            fs::write(path, content).expect("it is writable");
+        }
+    }
+}
