@@ -44,8 +44,9 @@ fn a_group_that_has_used_up_its_room_is_drained_once_there_is_more() {
     let texts = texts(25);
     overfill(&phone, &texts);
     assert_refused(&phone, "group_full", "max_group_storage");
-    let held = laptop.texts_in_step();
-    assert!(!held.is_empty() && texts.starts_with(&held), "what the relay took it hands out");
+    // A smaller blob may have found room behind one that did not: that one waits, and all before is handed out.
+    let held = || Some(laptop.texts()).filter(|held| !held.is_empty());
+    assert!(texts.starts_with(&eventually("what the relay took it hands out", SOON, held)));
 
     // Membership goes on in a full group.
     let tablet = Device::new(&scratch, "tablet", relay.url());
@@ -94,7 +95,7 @@ fn a_full_database_refuses_everybody_serves_everybody_and_fills_up_once_it_may_b
     overfill(&uncle, &theirs);
     assert_refused(&uncle, "storage_full", "max_db_size");
     assert_eq!(aunt.texts_in_step(), ["first"], "whose group did not fill it reads on");
-    assert!(ours.starts_with(&laptop.texts_in_step()));
+    assert!(ours.starts_with(&laptop.texts()));
 
     relay.kill();
     relay.configure("");
