@@ -30,7 +30,6 @@ use crate::{
     roster::{Change, Roster},
     seal::Verifier,
     status::Badge,
-    timing::backoff_ms,
 };
 
 /// Envelope bytes asked for at a time when what is to be sent has to be read first.
@@ -362,8 +361,7 @@ impl Engine {
             return;
         }
         let was_live = link.is_live();
-        let retry_ms = now.mono_ms + backoff_ms(link.attempt(), &mut self.context.rng);
-        link.lost(retry_ms, reason);
+        link.lost(now, reason, &mut self.context.rng);
         if was_live {
             let relay = link.relay;
             self.actions.push(Action::Emit(Event::Disconnected { relay, reason }));

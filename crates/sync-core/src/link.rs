@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use rand_core::Rng;
 use sync_types::{
     BlobId, DeviceId, DeviceMsg, ErrorCode, LogId, RelayCursor, RelayId, RequestId, Run, Seq,
     limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, PAGE_ROWS_MAX},
@@ -23,7 +24,7 @@ use crate::{
     protection::{Protection, Protections},
     ranges::Ranges,
     status::{Connection, RelayStatus},
-    timing::{ACK_MS, ACK_ROWS, CONNECT_MS, HURRY_MS, SILENCE_MS},
+    timing::{ACK_MS, ACK_ROWS, Backoff, CONNECT_MS, HURRY_MS, SILENCE_MS},
 };
 
 /// Where a connection stands. Times are monotonic milliseconds.
@@ -83,6 +84,7 @@ pub(crate) struct Link {
     /// What the relay refuses, or why it is not connected, where there is a word for it.
     pub(crate) problem: Option<ErrorCode>,
     attempt: u32,
+    backoff: Backoff,
     last_id: RequestId,
     /// Something is owed since: an answer the relay has not given.
     owed_since_ms: Option<u64>,
@@ -130,6 +132,7 @@ impl Link {
             max_cursor: state.as_ref().map_or(RelayCursor::START, |state| state.pulled),
             problem: None,
             attempt: 0,
+            backoff: Backoff::default(),
             last_id: 0,
             owed_since_ms: None,
             pull_id: None,
@@ -180,9 +183,10 @@ impl Link {
         }
     }
 
-    /// The connection is gone. Whatever was unanswered is owed again. The time is when to try next.
-    pub(crate) fn lost(&mut self, retry_ms: u64, reason: Option<ErrorCode>) {
-        self.phase = Phase::Idle { retry_ms };
+    /// The connection is gone. Whatever was unanswered is owed again, and another attempt is due after a while.
+    pub(crate) fn lost(&mut self, now: Now, reason: Option<ErrorCode>, rng: &mut impl Rng) {
+        let met = matches!(self.phase, Phase::Greeting { .. });
+        self.phase = Phase::Idle { retry_ms: now.mono_ms + self.backoff.failed(now.mono_ms, met, rng) };
         self.attempt = self.attempt.saturating_add(1);
         self.problem = reason.or(self.problem);
         self.pull_id = None;
@@ -199,10 +203,6 @@ impl Link {
         self.acked_ahead = Ranges::default();
         self.next_own = self.acked().next();
         self.restart_refill();
-    }
-
-    pub(crate) fn attempt(&self) -> u32 {
-        self.attempt
     }
 
     /// The relay has owed an answer, or a connection has not come up, for too long.
@@ -268,6 +268,7 @@ impl Link {
     ) -> bool {
         self.phase = Phase::Live;
         self.attempt = 0;
+        self.backoff = Backoff::default();
         self.problem = None;
         self.limits = Some(limits);
         self.max_cursor = max;

@@ -20,10 +20,78 @@ pub(crate) const HURRY_MS: u64 = 1_000;
 
 const BACKOFF_MS_MIN: u64 = 100;
 const BACKOFF_MS_MAX: u64 = 30_000;
+/// A relay that is started again, or a network that is changed, is mostly back after so long.
+const SHORT_OUTAGE_MS: u64 = 5_000;
+/// Until then the ceiling is doubled no more often than this if nobody is there, so that no device waits much longer
+/// than the outage. A relay that is there and does not want it is left alone as ever.
+const SHORT_OUTAGE_DOUBLINGS_MAX: u32 = 2;
 
-/// Full jitter (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015) over a floor: anything from
-/// that to a ceiling twice as high as last time, so that a thousand devices don't come back at the same moment.
-pub(crate) fn backoff_ms(attempt: u32, rng: &mut impl Rng) -> u64 {
-    let ceiling = BACKOFF_MS_MIN.saturating_mul(1u64 << attempt.min(16)).min(BACKOFF_MS_MAX);
-    BACKOFF_MS_MIN + rng.next_u64() % ceiling
+/// When to try again, however often it fails.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backoff {
+    doublings: u32,
+    since_ms: Option<u64>,
+}
+
+impl Backoff {
+    /// Milliseconds until the next attempt, after one that failed or a connection that was lost. `met` says that
+    /// somebody was there who did not welcome this device.
+    ///
+    /// Full jitter (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015) over a floor: anything
+    /// from that to a ceiling twice as high as last time, so that a thousand devices don't come back at the same moment.
+    pub(crate) fn failed(&mut self, now_ms: u64, met: bool, rng: &mut impl Rng) -> u64 {
+        let ceiling = BACKOFF_MS_MIN.saturating_mul(1 << self.doublings.min(16)).min(BACKOFF_MS_MAX);
+        let short = now_ms.saturating_sub(*self.since_ms.get_or_insert(now_ms)) < SHORT_OUTAGE_MS;
+        if met || !short || self.doublings < SHORT_OUTAGE_DOUBLINGS_MAX {
+            self.doublings = self.doublings.saturating_add(1);
+        }
+        BACKOFF_MS_MIN + rng.next_u64() % ceiling
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    /// Attempts that fail at once, from the first to the last before `until_ms`: the pause after each.
+    fn pauses(seed: u8, until_ms: u64, met: bool) -> Vec<u64> {
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([seed; 32]);
+        let mut backoff = Backoff::default();
+        let mut now_ms = 7_000;
+        let mut pauses = Vec::new();
+        while now_ms < 7_000 + until_ms {
+            let pause = backoff.failed(now_ms, met, &mut rng);
+            pauses.push(pause);
+            now_ms += pause;
+        }
+        pauses
+    }
+
+    #[test]
+    fn a_short_outage_is_not_outlasted_by_much() {
+        for seed in 0..50 {
+            assert!(pauses(seed, SHORT_OUTAGE_MS, false).iter().all(|pause| (100..=500).contains(pause)));
+        }
+    }
+
+    #[test]
+    fn a_relay_that_does_not_want_a_device_is_soon_left_alone() {
+        let longest = (0..50).filter_map(|seed| pauses(seed, SHORT_OUTAGE_MS, true).into_iter().max()).max();
+        assert!(longest.is_some_and(|pause| pause > 2_000), "{longest:?}");
+    }
+
+    #[test]
+    fn a_long_outage_is_met_with_ever_longer_pauses_that_no_two_devices_share() {
+        for seed in 0..50 {
+            let pauses = pauses(seed, HOUR_MS, false);
+            assert!((120..400).contains(&pauses.len()), "{} attempts in an hour", pauses.len());
+            let longest = pauses.iter().max();
+            assert!(longest.is_some_and(|pause| (20_000..30_100).contains(pause)), "{longest:?}");
+        }
+        assert_ne!(pauses(0, HOUR_MS, false), pauses(1, HOUR_MS, false));
+    }
 }
