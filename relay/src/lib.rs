@@ -16,6 +16,7 @@ mod identity;
 mod invite;
 mod link;
 mod mailbox;
+mod memory;
 mod metrics;
 mod own;
 mod quic;
@@ -137,6 +138,7 @@ impl Relay {
         let Self { state, endpoint, http, _folder, .. } = self;
         let retention = tokio::spawn(retention::run(Arc::clone(&state)));
         let purge = tokio::spawn(purge(Arc::clone(&state)));
+        let memory = tokio::spawn(memory::run(Arc::clone(&state)));
         let quic = tokio::spawn(quic::accept(Arc::clone(&state), endpoint.clone()));
         let http = tokio::spawn(http::serve(Arc::clone(&state), http));
         state.stopping().await;
@@ -145,6 +147,7 @@ impl Relay {
         tokio::join!(end(quic), end(http));
         retention.abort();
         purge.abort();
+        memory.abort();
         state.store.close().await;
         // It would wait for peers that are gone, and all who are not have been told.
         let _ = timeout(LAST_PACKETS, endpoint.close()).await;

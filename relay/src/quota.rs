@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -100,6 +103,7 @@ pub(crate) struct Gate<K> {
     each_max: usize,
     open: Mutex<HashMap<K, usize>>,
     all: Mutex<usize>,
+    entered: AtomicU64,
 }
 
 /// One place taken at a [`Gate`], until dropped.
@@ -112,7 +116,13 @@ pub(crate) struct Pass<K: Clone + Eq + Hash> {
 impl<K: Clone + Eq + Hash> Gate<K> {
     pub(crate) fn new(all_max: u64, each_max: u64) -> Arc<Self> {
         let max = |max| usize::try_from(max).unwrap_or(usize::MAX);
-        Arc::new(Self { all_max: max(all_max), each_max: max(each_max), open: Mutex::default(), all: Mutex::default() })
+        Arc::new(Self {
+            all_max: max(all_max),
+            each_max: max(each_max),
+            open: Mutex::default(),
+            all: Mutex::default(),
+            entered: AtomicU64::new(0),
+        })
     }
 
     /// Takes a place, if there is one.
@@ -125,12 +135,18 @@ impl<K: Clone + Eq + Hash> Gate<K> {
         }
         open.insert(key.clone(), each + 1);
         *all += 1;
+        self.entered.fetch_add(1, Ordering::Relaxed);
         Some(Pass { gate: Arc::clone(self), key })
     }
 
     /// Places taken in all.
     pub(crate) fn count(&self) -> usize {
         *self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Places that were ever taken.
+    pub(crate) fn entered(&self) -> u64 {
+        self.entered.load(Ordering::Relaxed)
     }
 
     /// Places taken for a key.
@@ -217,6 +233,7 @@ mod tests {
         drop(first);
         assert!(gate.enter("a").is_some());
         assert_eq!((gate.count(), gate.count_of(&"a"), gate.count_of(&"b")), (2, 1, 1));
+        assert_eq!(gate.entered(), 4, "who was turned away has not entered");
     }
 
     #[test]

@@ -14,8 +14,9 @@ use crate::{
 const CONNECTIONS: usize = 1_000;
 /// What is under way settles in this time.
 const REST: Duration = Duration::from_secs(3);
-/// After this iroh has let go of peers that left: it remembers them for a minute.
-const FORGOTTEN: Duration = Duration::from_secs(75);
+/// After this iroh has let go of peers that left, which it remembers for a minute, and the relay has seen that it has,
+/// which takes it half a minute more.
+const FORGOTTEN: Duration = Duration::from_secs(120);
 
 /// What a server came to, in MiB.
 struct Memory {
