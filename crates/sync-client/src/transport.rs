@@ -4,29 +4,37 @@
 //! written by tasks of its own, which only move bytes. What comes in goes to the driver through a bounded channel, so a
 //! driver that is behind holds the relay back; what goes out waits in a bounded one, and a relay that
 //! doesn't take it any more counts as lost. Dropping the session sends what is queued and says goodbye.
+//!
+//! A third task watches for silence. If a silent relay can be reached anew, the session ends, and the connection that
+//! reached it is there for the next one.
 
-use std::time::Duration;
+mod dial;
+mod pulse;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use iroh::{
-    Endpoint, EndpointAddr, RelayMode, SecretKey,
-    endpoint::{
-        ConnectError, ConnectingError, Connection, ConnectionError, PortmapperConfig, QuicTransportConfig, RecvStream,
-        SendStream, VarInt, presets,
-    },
+    Endpoint, RelayMode, SecretKey,
+    endpoint::{Connection, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, VarInt, presets},
 };
 use sync_types::{
-    DecodeError, ErrorCode, FrameBuffer, RelayId, RelayMsg,
-    limits::{ALPN, IN_FLIGHT_MAX},
-    sign::HELLO_EXPORTER_LABEL,
+    DecodeError, ErrorCode, FrameBuffer, RelayId, RelayMsg, limits::IN_FLIGHT_MAX, sign::HELLO_EXPORTER_LABEL,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::{AbortHandle, JoinSet},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
-use crate::{resolve::look_up, store::Pin};
+use self::pulse::{LOOK, Pulse, Sign, Traffic};
+use crate::store::Pin;
+
+pub(crate) use self::dial::connect;
 
 /// Longest wait for a relay that may be gone.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -69,12 +77,30 @@ pub(crate) struct Transport {
     sessions: JoinSet<()>,
     last_session: u64,
     told: mpsc::Sender<Told>,
+    spares: Spares,
+}
+
+/// Connections that took the place of a silent one, for the sessions to come.
+#[derive(Clone, Debug, Default)]
+struct Spares(Arc<Mutex<BTreeMap<RelayId, Connection>>>);
+
+impl Spares {
+    fn put(&self, relay: RelayId, connection: Connection) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(relay, connection);
+    }
+
+    /// One that nobody waits for is closed by its relay after a few seconds.
+    fn take(&self, relay: &RelayId) -> Option<Connection> {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(relay);
+        spare.filter(|connection| connection.close_reason().is_none())
+    }
 }
 
 impl Transport {
     /// Binds a socket. A device's key in its group is also who it is on the network.
     pub(crate) async fn bind(seed: &[u8; 32], told: mpsc::Sender<Told>) -> Result<Self, iroh::endpoint::BindError> {
-        Ok(Self { endpoint: bind(SecretKey::from_bytes(seed)).await?, sessions: JoinSet::new(), last_session: 0, told })
+        let endpoint = bind(SecretKey::from_bytes(seed)).await?;
+        Ok(Self { endpoint, sessions: JoinSet::new(), last_session: 0, told, spares: Spares::default() })
     }
 
     /// Begins a session with the relay of `pin`. How that goes is told.
@@ -83,7 +109,7 @@ impl Transport {
         self.last_session += 1;
         let (frames, outgoing) = mpsc::channel(OUTGOING_MAX);
         let teller = Teller { relay: pin.relay, session: self.last_session, told: self.told.clone() };
-        let task = self.sessions.spawn(run(self.endpoint.clone(), pin, outgoing, teller));
+        let task = self.sessions.spawn(run(self.endpoint.clone(), pin, self.spares.clone(), outgoing, teller));
         Session { id: self.last_session, frames, dialling: Some(task) }
     }
 
@@ -174,10 +200,9 @@ impl Teller {
     }
 }
 
-async fn run(endpoint: Endpoint, pin: Pin, outgoing: mpsc::Receiver<Bytes>, teller: Teller) {
-    let dialled = timeout(CONNECT_TIMEOUT, dial(&endpoint, &pin)).await;
-    let (connection, send, recv) = match dialled.unwrap_or(Err(None)) {
-        Ok(dialled) => dialled,
+async fn run(endpoint: Endpoint, pin: Pin, spares: Spares, outgoing: mpsc::Receiver<Bytes>, teller: Teller) {
+    let (connection, send, recv) = match open(&endpoint, &pin, &spares).await {
+        Ok(opened) => opened,
         Err(reason) => {
             teller.tell(News::Down(reason)).await;
             return;
@@ -189,43 +214,26 @@ async fn run(endpoint: Endpoint, pin: Pin, outgoing: mpsc::Receiver<Bytes>, tell
         teller.tell(News::Down(Some(ErrorCode::Internal))).await;
         return;
     }
+    let wrote = Arc::new(Notify::new());
     let reader = tokio::spawn(read(connection.clone(), recv, teller)).abort_handle();
-    write(connection, send, outgoing).await;
+    let watcher = tokio::spawn(watch(endpoint, pin, connection.clone(), Arc::clone(&wrote), spares)).abort_handle();
+    let send = write(send, outgoing, &wrote).await;
+    watcher.abort();
+    part(&connection, send).await;
     reader.abort();
 }
 
-async fn dial(endpoint: &Endpoint, pin: &Pin) -> Result<(Connection, SendStream, RecvStream), Option<ErrorCode>> {
-    let connection = connect(endpoint, look_up(pin).await, ALPN).await?;
+async fn open(
+    endpoint: &Endpoint,
+    pin: &Pin,
+    spares: &Spares,
+) -> Result<(Connection, SendStream, RecvStream), Option<ErrorCode>> {
+    let connection = match spares.take(&pin.relay) {
+        Some(spare) => spare,
+        None => timeout(CONNECT_TIMEOUT, dial::dial(endpoint.clone(), pin.clone())).await.unwrap_or(Err(None))?,
+    };
     let (send, recv) = connection.open_bi().await.map_err(|_| None)?;
     Ok((connection, send, recv))
-}
-
-/// Connects; says `relay_identity_changed` if somebody else than `addr.id` answers.
-pub(crate) async fn connect(
-    endpoint: &Endpoint,
-    addr: EndpointAddr,
-    alpn: &[u8],
-) -> Result<Connection, Option<ErrorCode>> {
-    endpoint.connect(addr, alpn).await.map_err(|error| {
-        tracing::debug!(%error, "no connection");
-        is_other_identity(&error).then_some(ErrorCode::RelayIdentityChanged)
-    })
-}
-
-/// TLS alerts about the certificate, as QUIC numbers them (RFC 9001, section 4.8): 0x100 and the alert.
-const CERTIFICATE_ALERTS: std::ops::RangeInclusive<u64> = 0x100 + 42..=0x100 + 48;
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "iroh's enums are non-exhaustive")]
-fn is_other_identity(error: &ConnectError) -> bool {
-    match error {
-        ConnectError::Connecting { source: ConnectingError::ConnectionError { source, .. }, .. }
-        | ConnectError::Connection { source, .. } => match source {
-            ConnectionError::TransportError(error) => CERTIFICATE_ALERTS.contains(&error.code.into()),
-            _ => false,
-        },
-        ConnectError::Connecting { source: ConnectingError::HandshakeFailure { .. }, .. } => true,
-        _ => false,
-    }
 }
 
 /// Moves messages from the stream to the driver until either ends.
@@ -267,19 +275,57 @@ fn decode(frames: &mut FrameBuffer) -> Result<Vec<RelayMsg>, Malformed> {
     Ok(messages)
 }
 
-/// Moves frames from the driver to the stream, whatever is queued in one write, until either ends.
-async fn write(connection: Connection, mut send: SendStream, mut outgoing: mpsc::Receiver<Bytes>) {
+/// Moves frames from the driver to the stream, whatever is queued in one write, until either ends. The stream, if it
+/// is of any use still.
+async fn write(mut send: SendStream, mut outgoing: mpsc::Receiver<Bytes>, wrote: &Notify) -> Option<SendStream> {
     let mut frames = Vec::with_capacity(WRITE_FRAMES_MAX);
     while outgoing.recv_many(&mut frames, WRITE_FRAMES_MAX).await > 0 {
-        if send.write_all_chunks(&mut frames).await.is_err() {
-            connection.close(VarInt::from_u32(0), b"");
-            return;
-        }
+        wrote.notify_one();
+        send.write_all_chunks(&mut frames).await.ok()?;
         frames.clear();
     }
-    // The driver let go. Closing at once could overtake the last words.
-    if send.finish().is_ok() && timeout(GOODBYE_TIMEOUT, send.stopped()).await.is_err() {
+    Some(send)
+}
+
+/// The driver let go, or the stream broke. Closing at once could overtake the last words.
+async fn part(connection: &Connection, send: Option<SendStream>) {
+    if let Some(mut send) = send
+        && send.finish().is_ok()
+        && timeout(GOODBYE_TIMEOUT, send.stopped()).await.is_err()
+    {
         tracing::debug!("a relay did not take the last words");
     }
     connection.close(VarInt::from_u32(0), b"");
+}
+
+/// Looks whether the relay is there still, and puts another connection in the place of one that is silent.
+async fn watch(endpoint: Endpoint, pin: Pin, connection: Connection, wrote: Arc<Notify>, spares: Spares) {
+    let mut pulse = Pulse::new(Traffic::of(&connection));
+    let mut sign = Sign::AtRest;
+    while connection.close_reason().is_none() {
+        match sign {
+            Sign::AtRest => {
+                if timeout(KEEP_ALIVE, wrote.notified()).await.is_ok() {
+                    sleep(LOOK).await;
+                }
+            }
+            Sign::Busy => sleep(LOOK).await,
+            Sign::Silent => {
+                if let Some(fresh) = dial::replace(&endpoint, &pin, &connection).await {
+                    tracing::debug!("a silent relay was reached anew");
+                    spares.put(pin.relay, fresh);
+                    connection.close(VarInt::from_u32(0), b"");
+                    return;
+                }
+            }
+        }
+        sign = pulse.look(Traffic::of(&connection), round_trip(&connection));
+    }
+}
+
+/// How long an answer takes on the path in use, or on the slowest while none is chosen.
+fn round_trip(connection: &Connection) -> Duration {
+    let paths = connection.paths();
+    let chosen = paths.iter().find(|path| path.is_selected()).map(|path| path.rtt());
+    chosen.or_else(|| paths.iter().map(|path| path.rtt()).max()).unwrap_or_default()
 }
