@@ -13,12 +13,16 @@ use sync_types::{
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::{
+    config::Storage,
     connection::Session,
     error::Refusal,
     retention::wall_ms,
     state::State,
     store::{Appended, NewBlob, StoreError},
 };
+
+/// What arrives is kept this long, or for all of its time if that is shorter, however old it is said to be.
+const ARRIVAL_S: u64 = 3_600;
 
 /// A push that was found in order, on its way to the log.
 pub(crate) struct Checked {
@@ -105,15 +109,59 @@ fn answered(session: &Session, id: RequestId, blob_id: BlobId, answer: Result<Ap
 
 /// When an envelope's time is over. Control envelopes are what membership rests on: they stay.
 fn expiry(relay: &State, kind: Kind, ttl_s: u32, age_s: u32, now_ms: u64) -> Option<u64> {
-    let storage = &relay.config.storage;
+    let left_s = if kind == Kind::Control { None } else { left_s(&relay.config.storage, ttl_s, age_s) };
+    left_s.map(|left_s| now_ms.saturating_add(left_s.saturating_mul(1_000)))
+}
+
+/// How long an envelope of this age is kept from now on.
+///
+/// Its age is what its device's clock says, and that may have been set by years between the push and now. So it only
+/// counts against a time that was asked for, and even then nothing is dead on arrival.
+fn left_s(storage: &Storage, ttl_s: u32, age_s: u32) -> Option<u64> {
     let asked = if ttl_s == 0 { storage.default_ttl } else { u64::from(ttl_s) };
-    let ttl_s = match (asked, storage.max_ttl) {
+    let kept_s = match (asked, storage.max_ttl) {
         (asked, 0) => asked,
         (0, max) => max,
         (asked, max) => asked.min(max),
     };
-    if kind == Kind::Control || ttl_s == 0 {
-        return None;
+    let age_s = if ttl_s == 0 { 0 } else { u64::from(age_s) };
+    (kept_s > 0).then(|| kept_s.saturating_sub(age_s).max(kept_s.min(ARRIVAL_S)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const HOUR_S: u32 = 3_600;
+    const WEEK_S: u64 = 7 * 24 * 3_600;
+
+    fn storage(default_ttl: u64, max_ttl: u64) -> Storage {
+        Storage { default_ttl, max_ttl, ..Config::default().storage }
     }
-    Some(now_ms.saturating_add(ttl_s.saturating_mul(1_000)).saturating_sub(u64::from(age_s) * 1_000))
+
+    #[test]
+    fn an_age_counts_against_a_time_that_was_asked_for() {
+        let storage = storage(WEEK_S, 0);
+        assert_eq!(left_s(&storage, 24 * HOUR_S, 0), Some(24 * 3_600));
+        assert_eq!(left_s(&storage, 24 * HOUR_S, 5 * HOUR_S), Some(19 * 3_600));
+        assert_eq!(left_s(&storage, 0, 5 * HOUR_S), Some(WEEK_S));
+    }
+
+    #[test]
+    fn nothing_is_dead_on_arrival_whatever_its_devices_clock_says() {
+        let storage = storage(WEEK_S, 0);
+        for age_s in [24 * HOUR_S, 10 * 365 * 24 * HOUR_S, u32::MAX] {
+            assert_eq!(left_s(&storage, 24 * HOUR_S, age_s), Some(ARRIVAL_S));
+            assert_eq!(left_s(&storage, 60, age_s), Some(60));
+            assert_eq!(left_s(&storage, 0, age_s), Some(WEEK_S));
+        }
+    }
+
+    #[test]
+    fn the_relay_has_the_last_word() {
+        assert_eq!(left_s(&storage(0, 0), 0, 7), None);
+        assert_eq!(left_s(&storage(0, WEEK_S), 0, 7), Some(WEEK_S));
+        assert_eq!(left_s(&storage(WEEK_S, 1), HOUR_S, u32::MAX), Some(1));
+    }
 }
