@@ -48,7 +48,8 @@ pub fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is a folder of the workspace")
 }
 
-fn folder() -> &'static Path {
+/// Where the programs under test are, built if need be.
+pub(crate) fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| env::var_os("SYNC_BIN_DIR").map_or_else(build, PathBuf::from))
 }

@@ -136,6 +136,11 @@ impl Device {
         self.entrance = disk.entrance();
     }
 
+    /// Its commands are started by these words from now on: in another place, under another clock.
+    pub fn enter_by(&mut self, entrance: Vec<String>) {
+        self.entrance = entrance;
+    }
+
     /// Its commands find this keychain from now on.
     pub fn use_keychain(&mut self, keychain: &Keychain) {
         let (name, value) = keychain.environment();

@@ -9,8 +9,10 @@
 
 mod binaries;
 pub mod canary;
+mod clock;
 pub mod damage;
 mod device;
+mod dice;
 mod disk;
 mod eventually;
 mod fake_relay;
@@ -21,11 +23,15 @@ mod process;
 mod relay;
 mod replica;
 mod scratch;
+mod skipped;
 pub mod stranger;
 pub mod trace;
+mod wire;
 
 pub use binaries::{Binary, workspace_root};
+pub use clock::Clock;
 pub use device::{Blob, Device, Outcome, paired, pairing};
+pub use dice::Dice;
 pub use disk::SmallDisk;
 pub use eventually::eventually;
 pub use fake_relay::{FakeRelay, welcome};
@@ -35,4 +41,6 @@ pub use process::Process;
 pub use relay::{Relay, RelaySetup, refusal_to_start};
 pub use replica::Replica;
 pub use scratch::Scratch;
+pub use skipped::skipped;
 pub use stranger::Network;
+pub use wire::{Way, Wire, on_a_wire};

@@ -26,11 +26,15 @@ pub struct RelaySetup<'a> {
     pub log: &'a str,
     /// The disk its data is on, where that is not the one of the story.
     pub disk: Option<&'a SmallDisk>,
+    /// The address it listens at.
+    pub host: &'a str,
+    /// What starts it, where it doesn't run like any other.
+    pub entrance: &'a [String],
 }
 
 impl Default for RelaySetup<'_> {
     fn default() -> Self {
-        Self { name: "relay", config: "", log: "info", disk: None }
+        Self { name: "relay", config: "", log: "info", disk: None, host: "127.0.0.1", entrance: &[] }
     }
 }
 
@@ -58,16 +62,19 @@ impl Relay {
         fs::create_dir(&folder).expect("one relay a name");
         fs::write(folder.join("relay.toml"), setup.config).expect("the scratch folder is writable");
         let data = setup.disk.map_or_else(|| folder.join("data"), |disk| disk.place().join("data"));
+        let mut entrance = setup.disk.map_or_else(Vec::new, SmallDisk::entrance);
+        entrance.extend_from_slice(setup.entrance);
         let mut relay = Self {
             name: setup.name.to_owned(),
             folder,
             data,
-            entrance: setup.disk.map_or_else(Vec::new, SmallDisk::entrance),
+            entrance,
             log: setup.log.to_owned(),
             process: None,
             ready: Value::Null,
         };
-        relay.run("127.0.0.1:0".to_owned(), "127.0.0.1:0".to_owned());
+        let any = format!("{}:0", setup.host);
+        relay.run(any.clone(), any);
         relay
     }
 

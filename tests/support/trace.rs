@@ -15,7 +15,7 @@ use std::{
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
-use crate::workspace_root;
+use crate::{Dice, workspace_root};
 
 /// The number of people.
 pub const AGENTS: usize = 2;
@@ -140,7 +140,8 @@ struct Txn {
 /// the one wrote, the line, and what the other wrote.
 pub fn generated(seed: u64, count: usize) -> Trace {
     const LINE: &str = "\n--\n";
-    let mut random = SplitMix(seed);
+    let mut dice = Dice::new(seed);
+    let mut below = |bound: usize| dice.below(bound as u64) as usize;
     let mut halves = [Vec::new(), Vec::new()];
     // How long the upper half was after each of its author's edits, the first of which draws the line.
     let mut upper_len = vec![0, 0];
@@ -149,17 +150,17 @@ pub fn generated(seed: u64, count: usize) -> Trace {
     let mut made = [1, 0];
     let mut seen = [0, 1];
     while edits.len() < count {
-        let agent = random.below(AGENTS);
-        if random.below(3) > 0 {
+        let agent = below(AGENTS);
+        if below(3) > 0 {
             seen[agent] = made[1 - agent]; // The other's edits arrived before this burst.
         }
         let start = if agent == 0 { 0 } else { upper_len[seen[1]] + LINE.len() };
         let half: &mut Vec<char> = &mut halves[agent];
-        let mut place = random.below(half.len() + 1);
-        for _ in 0..(1 + random.below(20)).min(count - edits.len()) {
-            let deleted = if place > 0 && random.below(11) == 0 { 1 } else { 0 };
+        let mut place = below(half.len() + 1);
+        for _ in 0..(1 + below(20)).min(count - edits.len()) {
+            let deleted = if place > 0 && below(11) == 0 { 1 } else { 0 };
             place -= deleted;
-            let inserted = if deleted > 0 { String::new() } else { char::from(b'a' + random.below(26) as u8).into() };
+            let inserted = if deleted > 0 { String::new() } else { char::from(b'a' + below(26) as u8).into() };
             half.splice(place..place + deleted, inserted.chars());
             let at = u32::try_from(start + place).expect("a generated document is small");
             place += inserted.len();
@@ -178,19 +179,6 @@ pub fn generated(seed: u64, count: usize) -> Trace {
     let origin =
         format!("a generated trace of {} edits by two people (seed {seed}): the real one was not found", edits.len());
     Trace { origin, edits, outcome: Some(format!("{upper}{LINE}{lower}")) }
-}
-
-/// Sebastiano Vigna's splitmix64: the smallest generator that will do.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % bound as u64) as usize
-    }
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn simulate(args: &[&str]) -> Result<(), Failed> {
 fn e2e() -> Result<(), Failed> {
     setup::ensure()?;
     tests("build", &["--no-run"]).run()?;
-    tests("end to end", &["--test", "e2e", "--test", "faults", "--test", "privacy"])
+    tests("end to end", &["--test", "e2e", "--test", "faults", "--test", "hard", "--test", "privacy"])
         .env("SYNC_BIN_DIR", step::built_programs())
         .run()
 }

@@ -30,7 +30,28 @@ const TOOLS: &[Tool] = &[
         why: "a message bus for the keychain's tests, which are skipped without",
         needed: false,
     },
+    Tool {
+        program: "ip",
+        package: "iproute2",
+        why: "networks of their own for the tests of bad ones, which are skipped without",
+        needed: false,
+    },
+    Tool {
+        program: "iptables",
+        package: "iptables",
+        why: "packets that get lost for the tests of bad networks, which are skipped without",
+        needed: false,
+    },
+    Tool {
+        program: "faketime",
+        package: "faketime",
+        why: "clocks that jump for the tests of wrong clocks, which are skipped without",
+        needed: false,
+    },
 ];
+
+/// Where programs for administrators are, if a user's shell does not look there.
+const ALSO: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// What the benchmark has beside us.
 const COMPARED_WITH: &[Tool] = &[
@@ -99,5 +120,6 @@ fn administrator() -> Option<(&'static str, &'static [&'static str])> {
 
 fn installed(program: &str) -> bool {
     let here = |folder: &Path| folder.join(program).is_file();
-    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| here(&folder)))
+    let in_path = env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| here(&folder)));
+    in_path || ALSO.iter().any(|folder| here(Path::new(folder)))
 }
