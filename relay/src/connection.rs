@@ -35,7 +35,7 @@ use crate::{
     quota::Address,
     request::{
         ack, hello,
-        hello::Member,
+        hello::{Member, Peer},
         pull::{self, Read},
         push::{self, Checked},
     },
@@ -146,14 +146,29 @@ pub(crate) async fn serve(relay: Arc<State>, connection: Connection, from: Addre
     let Ok(Ok((send, receive))) = timeout(GREETING, connection.accept_bi()).await else {
         return connection.close(code(ErrorCode::IdleTimeout), b"no greeting");
     };
-    let (mut reader, mut writer) = (FrameReader::new(receive), FrameWriter::new(send));
-    let end = match greet(&relay, &connection, from, &mut reader).await {
+    let peer = match Peer::of(&connection) {
+        Ok(peer) => peer,
+        Err(why) => return refuse(&relay, &connection, why),
+    };
+    let (code, reason) = session(&relay, &peer, from, FrameReader::new(receive), FrameWriter::new(send)).await;
+    connection.close(code, reason.as_bytes());
+}
+
+/// One session, to its last word. Returns how its connection is to be closed.
+pub(crate) async fn session(
+    relay: &Arc<State>,
+    peer: &Peer,
+    from: Address,
+    mut reader: FrameReader,
+    mut writer: FrameWriter,
+) -> (VarInt, &'static str) {
+    let end = match greet(relay, peer, from, &mut reader).await {
         Ok((member, welcome)) => {
             writer.queue(welcome.to_frame());
             relay.metrics.connections.add(1);
             info!(device = ?member.device, group = ?member.log.group, "session opened");
             let device = member.device;
-            let end = converse(&relay, member, &mut reader, &mut writer).await;
+            let end = converse(relay, member, &mut reader, &mut writer).await;
             info!(?device, ?end, "session ended");
             end
         }
@@ -162,8 +177,9 @@ pub(crate) async fn serve(relay: Arc<State>, connection: Connection, from: Addre
             end
         }
     };
-    part(&relay, &connection, &mut writer, end).await;
+    let closing = part(relay, &mut writer, end).await;
     relay.metrics.bytes.add(reader.take_received() + writer.take_sent());
+    closing
 }
 
 /// Tells a connection that there is no place for it, by the code alone: a frame would wait for its stream.
@@ -172,17 +188,12 @@ pub(crate) fn refuse(relay: &State, connection: &Connection, why: ErrorCode) {
     connection.close(code(why), why.name().as_bytes());
 }
 
-async fn greet(
-    relay: &State,
-    connection: &Connection,
-    from: Address,
-    reader: &mut FrameReader,
-) -> Result<(Member, RelayMsg), End> {
+async fn greet(relay: &State, peer: &Peer, from: Address, reader: &mut FrameReader) -> Result<(Member, RelayMsg), End> {
     let first = timeout(GREETING, reader.next()).await.map_err(|_| Refusal::from(ErrorCode::IdleTimeout))??;
     let first = first.ok_or(End::Goodbye)?;
     match DeviceMsg::from_frame(&first) {
         Ok(DeviceMsg::Hello(message)) => {
-            let (member, welcome) = hello::hello(relay, connection, from, message).await?;
+            let (member, welcome) = hello::hello(relay, peer, from, message).await?;
             Ok((member, welcome.into()))
         }
         Ok(DeviceMsg::Push(_) | DeviceMsg::Pull(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_)) => {
@@ -318,19 +329,19 @@ async fn write(
     }
 }
 
-/// Says why the connection ends, if it is worth saying, and closes it.
-async fn part(relay: &State, connection: &Connection, writer: &mut FrameWriter, end: End) {
+/// Says why the connection ends, if it is worth saying. Returns how to close it.
+async fn part(relay: &State, writer: &mut FrameWriter, end: End) -> (VarInt, &'static str) {
     match end {
         End::Goodbye => {
             let _ = timeout(LAST_WORD, writer.finish()).await;
-            connection.close(VarInt::from_u32(0), b"goodbye");
+            (VarInt::from_u32(0), "goodbye")
         }
-        End::Lost => connection.close(VarInt::from_u32(0), b""),
+        End::Lost => (VarInt::from_u32(0), ""),
         End::Refused(refusal) => {
             relay.metrics.refused.add(1);
             writer.queue(RelayMsg::from(refusal.answer(0)).to_frame());
             let _ = timeout(LAST_WORD, writer.finish()).await;
-            connection.close(code(refusal.code), refusal.code.name().as_bytes());
+            (code(refusal.code), refusal.code.name())
         }
     }
 }

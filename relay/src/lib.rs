@@ -11,6 +11,8 @@ pub mod args;
 pub mod config;
 mod connection;
 mod error;
+#[cfg(feature = "test-utils")]
+pub mod harness;
 mod http;
 mod identity;
 mod invite;
@@ -84,15 +86,7 @@ impl Relay {
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let folder = identity::take_folder(&config.storage.data_dir)?;
         let key = identity::identity(&config.storage.data_dir)?;
-        let bounds = Bounds {
-            group_bytes: config.storage.max_group_storage,
-            db_bytes: config.storage.max_db_size,
-            groups: config.storage.max_groups,
-        };
-        let database = config.storage.data_dir.join("relay.db");
-        identity::open_private(&database).map_err(StartError::DataDir)?;
-        let store = SqliteStore::open(&database, bounds).await?;
-        let clock = RetentionClock::new(store.clock(), config.cleanup.interval, wall_ms());
+        let (store, clock) = open_store(&config).await?;
         let endpoint = quic::bind(config.server.quic_bind, key).await?;
         let address = config.server.http_bind;
         let http = TcpListener::bind(address).await.map_err(|source| StartError::Http { address, source })?;
@@ -153,6 +147,20 @@ impl Relay {
         let _ = timeout(LAST_PACKETS, endpoint.close()).await;
         info!("stopped");
     }
+}
+
+/// Opens the database, and the clock that it kept.
+async fn open_store(config: &Config) -> Result<(SqliteStore, RetentionClock), StartError> {
+    let bounds = Bounds {
+        group_bytes: config.storage.max_group_storage,
+        db_bytes: config.storage.max_db_size,
+        groups: config.storage.max_groups,
+    };
+    let database = config.storage.data_dir.join("relay.db");
+    identity::open_private(&database).map_err(StartError::DataDir)?;
+    let store = SqliteStore::open(&database, bounds).await?;
+    let clock = RetentionClock::new(store.clock(), config.cleanup.interval, wall_ms());
+    Ok((store, clock))
 }
 
 /// Waits for a task to end, but not for long.

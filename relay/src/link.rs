@@ -1,4 +1,4 @@
-//! Frames over one QUIC stream, with the patience of a relay: a peer may be silent, but not stuck halfway.
+//! Frames over one QUIC stream (in a fuzzer, one in memory), with the patience of a relay: a peer may be silent, but not stuck halfway.
 //!
 //! Both halves may be dropped out of their futures at any await and lose nothing, so a session can stop reading or
 //! writing to do something else, and still say a last word on a clean frame boundary.
@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "test-utils")]
+use bytes::Buf;
 use bytes::Bytes;
 use iroh::endpoint::{RecvStream, SendStream};
 use sync_types::{ErrorCode, FrameBuffer, FrameError, RawFrame};
@@ -29,9 +31,69 @@ pub(crate) enum LinkError {
     Fault(ErrorCode),
 }
 
+/// Where a peer's bytes come from.
+pub(crate) enum Source {
+    Quic(RecvStream),
+    #[cfg(feature = "test-utils")]
+    Memory(tokio::io::ReadHalf<tokio::io::DuplexStream>),
+}
+
+impl Source {
+    /// The next bytes; `None` if the peer has finished.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, LinkError> {
+        match self {
+            Self::Quic(stream) => stream.read_chunk(CHUNK).await.map_err(|_| LinkError::Lost),
+            #[cfg(feature = "test-utils")]
+            Self::Memory(stream) => {
+                let mut chunk = bytes::BytesMut::with_capacity(CHUNK);
+                let read = tokio::io::AsyncReadExt::read_buf(stream, &mut chunk).await;
+                read.map(|len| (len > 0).then(|| chunk.freeze())).map_err(|_| LinkError::Lost)
+            }
+        }
+    }
+}
+
+/// Where a peer's bytes go.
+pub(crate) enum Sink {
+    Quic(SendStream),
+    #[cfg(feature = "test-utils")]
+    Memory(tokio::io::WriteHalf<tokio::io::DuplexStream>),
+}
+
+impl Sink {
+    /// Takes what fits off the front of `frames`; returns how many bytes that was.
+    async fn write(&mut self, frames: &mut &mut [Bytes]) -> Result<usize, LinkError> {
+        match self {
+            Self::Quic(stream) => stream.write_many_chunks(frames).await.map_err(|_| LinkError::Lost),
+            #[cfg(feature = "test-utils")]
+            Self::Memory(stream) => {
+                let Some(first) = frames.first_mut() else { return Ok(0) };
+                let written = tokio::io::AsyncWriteExt::write(stream, first).await.map_err(|_| LinkError::Lost)?;
+                first.advance(written);
+                if first.is_empty() {
+                    *frames = &mut std::mem::take(frames)[1..];
+                }
+                Ok(written)
+            }
+        }
+    }
+
+    /// Says that there is no more, and waits until the peer has it all.
+    async fn finish(&mut self) -> Result<(), LinkError> {
+        match self {
+            Self::Quic(stream) => {
+                stream.finish().map_err(|_| LinkError::Lost)?;
+                stream.stopped().await.map(|_| ()).map_err(|_| LinkError::Lost)
+            }
+            #[cfg(feature = "test-utils")]
+            Self::Memory(stream) => tokio::io::AsyncWriteExt::shutdown(stream).await.map_err(|_| LinkError::Lost),
+        }
+    }
+}
+
 /// The frames a peer sends.
 pub(crate) struct FrameReader {
-    stream: RecvStream,
+    stream: Source,
     buffer: FrameBuffer,
     /// When the frame that is coming in began, and how much of it came since.
     begun: Option<(Instant, u64)>,
@@ -40,6 +102,10 @@ pub(crate) struct FrameReader {
 
 impl FrameReader {
     pub(crate) fn new(stream: RecvStream) -> Self {
+        Self::over(Source::Quic(stream))
+    }
+
+    pub(crate) fn over(stream: Source) -> Self {
         Self { stream, buffer: FrameBuffer::default(), begun: None, received: 0 }
     }
 
@@ -56,23 +122,22 @@ impl FrameReader {
             }
             let chunk = if self.buffer.is_mid_frame() {
                 let (begun, bytes) = *self.begun.get_or_insert((Instant::now(), 0));
-                timeout(patience(begun, bytes), self.stream.read_chunk(CHUNK))
+                timeout(patience(begun, bytes), self.stream.chunk())
                     .await
                     .map_err(|_| LinkError::Fault(ErrorCode::IdleTimeout))?
             } else {
-                self.stream.read_chunk(CHUNK).await
+                self.stream.chunk().await
             };
-            match chunk {
-                Ok(Some(chunk)) => {
+            match chunk? {
+                Some(chunk) => {
                     self.received += chunk.len() as u64;
                     if let Some((_, bytes)) = &mut self.begun {
                         *bytes += chunk.len() as u64;
                     }
                     self.buffer.extend(&chunk);
                 }
-                Ok(None) if self.buffer.is_mid_frame() => return Err(LinkError::Fault(ErrorCode::Malformed)),
-                Ok(None) => return Ok(None),
-                Err(_) => return Err(LinkError::Lost),
+                None if self.buffer.is_mid_frame() => return Err(LinkError::Fault(ErrorCode::Malformed)),
+                None => return Ok(None),
             }
         }
     }
@@ -85,13 +150,17 @@ impl FrameReader {
 
 /// The frames a peer is sent.
 pub(crate) struct FrameWriter {
-    stream: SendStream,
+    stream: Sink,
     waiting: VecDeque<Bytes>,
     sent: u64,
 }
 
 impl FrameWriter {
     pub(crate) fn new(stream: SendStream) -> Self {
+        Self::over(Sink::Quic(stream))
+    }
+
+    pub(crate) fn over(stream: Sink) -> Self {
         Self { stream, waiting: VecDeque::new(), sent: 0 }
     }
 
@@ -107,11 +176,11 @@ impl FrameWriter {
         while !self.waiting.is_empty() {
             let mut frames = self.waiting.make_contiguous();
             let before = frames.len();
-            let written = timeout(patience(begun, bytes), self.stream.write_many_chunks(&mut frames)).await;
+            let written = timeout(patience(begun, bytes), self.stream.write(&mut frames)).await;
             let done = before - frames.len();
             self.waiting.drain(..done);
             let written = written.map_err(|_| LinkError::Fault(ErrorCode::IdleTimeout))?;
-            let written = written.map_err(|_| LinkError::Lost)? as u64;
+            let written = written? as u64;
             bytes += written;
             self.sent += written;
         }
@@ -121,8 +190,7 @@ impl FrameWriter {
     /// Says that there is no more, and waits until the peer has it all.
     pub(crate) async fn finish(&mut self) -> Result<(), LinkError> {
         self.flush().await?;
-        self.stream.finish().map_err(|_| LinkError::Lost)?;
-        self.stream.stopped().await.map(|_| ()).map_err(|_| LinkError::Lost)
+        self.stream.finish().await
     }
 
     /// Bytes sent since this was last asked.

@@ -24,6 +24,24 @@ use crate::{
     store::{Greeted, Greeting, GroupLog, Head},
 };
 
+/// What a connection says of its other end, and what a greeting is bound to.
+pub(crate) struct Peer {
+    pub(crate) device: DeviceId,
+    /// Of the connection's TLS session, label [`sign::HELLO_EXPORTER_LABEL`].
+    pub(crate) exporter: [u8; 32],
+}
+
+impl Peer {
+    pub(crate) fn of(connection: &Connection) -> Result<Self, ErrorCode> {
+        let device = DeviceId::from_bytes(*connection.remote_id().as_bytes());
+        let mut exporter = [0; 32];
+        connection
+            .export_keying_material(&mut exporter, sign::HELLO_EXPORTER_LABEL, &[])
+            .map_err(|_| ErrorCode::Internal)?;
+        Ok(Self { device, exporter })
+    }
+}
+
 /// A device that has proved to be of a group.
 pub(crate) struct Member {
     pub(crate) device: DeviceId,
@@ -37,12 +55,12 @@ pub(crate) struct Member {
 /// Lets a device in, or says why not.
 pub(crate) async fn hello(
     relay: &State,
-    connection: &Connection,
+    peer: &Peer,
     from: Address,
     hello: Hello,
 ) -> Result<(Member, Welcome), Refusal> {
-    let device = DeviceId::from_bytes(*connection.remote_id().as_bytes());
-    verify(relay, connection, device, &hello)?;
+    let device = peer.device;
+    verify(relay, peer, &hello)?;
     let pass = relay.quotas.devices.enter(device).ok_or(ErrorCode::TooManyConnections)?;
     if !relay.store.knows(&hello.group) {
         let created = relay.quotas.groups.take(from, Instant::now());
@@ -71,18 +89,14 @@ pub(crate) async fn hello(
     Ok((Member { device, log, head, entered_at: end.cursor, _pass: pass }, welcome))
 }
 
-fn verify(relay: &State, connection: &Connection, device: DeviceId, hello: &Hello) -> Result<(), ErrorCode> {
+fn verify(relay: &State, peer: &Peer, hello: &Hello) -> Result<(), ErrorCode> {
     if hello.version != PROTOCOL_VERSION {
         return Err(ErrorCode::VersionUnsupported);
     }
     if hello.group != RelayGroupId::of(&hello.auth_public) {
         return Err(ErrorCode::AuthFailed);
     }
-    let mut exporter = [0; 32];
-    connection
-        .export_keying_material(&mut exporter, sign::HELLO_EXPORTER_LABEL, &[])
-        .map_err(|_| ErrorCode::Internal)?;
-    let signed = sign::hello(&hello.group, &device, &relay.id, &exporter);
+    let signed = sign::hello(&hello.group, &peer.device, &relay.id, &peer.exporter);
     let key = VerifyingKey::from_bytes(hello.auth_public.as_bytes()).map_err(|_| ErrorCode::AuthFailed)?;
     let signature = Signature::from_slice(&hello.signature).map_err(|_| ErrorCode::AuthFailed)?;
     key.verify_strict(&signed, &signature).map_err(|_| ErrorCode::AuthFailed)
