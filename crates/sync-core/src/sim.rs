@@ -29,6 +29,7 @@ mod world;
 pub(crate) use misorder::misorder;
 
 pub use check::Violation;
+pub use disk::Disk;
 pub use plan::{Faults, Plan};
 pub use story::{DeviceIndex, RelayIndex, Story};
 pub use world::{Report, World};

@@ -295,7 +295,7 @@ impl Joined {
 
 impl JoinRequest {
     /// What a device that wants in says of itself, for the one pairing that `transcript` names.
-    pub(crate) fn create(
+    pub fn create(
         group: &GroupId,
         (device, kem): (&DeviceKey, &DeviceKem),
         profile: &Profile,

@@ -10,7 +10,7 @@ use crate::event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Sto
 
 /// Everything stored, as the last transaction left it.
 #[derive(Clone, Debug)]
-pub(crate) struct Disk {
+pub struct Disk {
     me: DeviceId,
     pub(crate) held: Vec<HeldRow>,
     /// Local cursor - 1 is the index; the value is the index in `held`.
@@ -30,7 +30,8 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(me: DeviceId, roster: Vec<Bytes>) -> Self {
+    /// A disk on which nothing is but the roster's entries.
+    pub fn new(me: DeviceId, roster: Vec<Bytes>) -> Self {
         Self {
             me,
             held: Vec::new(),
@@ -51,7 +52,10 @@ impl Disk {
     }
 
     /// One transaction.
-    pub(crate) fn apply(&mut self, ops: Vec<StoreOp>) -> Result<(), Violation> {
+    ///
+    /// # Errors
+    /// A [`Violation`], if it is one that no database would take.
+    pub fn apply(&mut self, ops: Vec<StoreOp>) -> Result<(), Violation> {
         for op in ops {
             match op {
                 StoreOp::PutOwn(row) => {
@@ -117,7 +121,7 @@ impl Disk {
     }
 
     /// The blob at a cursor.
-    pub(crate) fn at(&self, cursor: LocalCursor) -> Option<&HeldRow> {
+    pub fn at(&self, cursor: LocalCursor) -> Option<&HeldRow> {
         let index = usize::try_from(cursor.get().checked_sub(1)?).ok()?;
         self.log.get(index).map(|held| &self.held[*held])
     }
@@ -128,11 +132,12 @@ impl Disk {
     }
 
     /// Whether an envelope is stored as one that waits.
-    pub(crate) fn waits(&self, hash: &BlobHash) -> bool {
+    pub fn waits(&self, hash: &BlobHash) -> bool {
         self.waiting.contains_key(hash)
     }
 
-    pub(crate) fn has_blob(&self, blob_id: &BlobId) -> bool {
+    /// Whether the envelope of this id is held.
+    pub fn has_blob(&self, blob_id: &BlobId) -> bool {
         self.blob_ids.contains(blob_id)
     }
 
@@ -140,10 +145,16 @@ impl Disk {
         self.places.contains(&(*sender, seq))
     }
 
-    pub(crate) fn load(&self, load: Load) -> (Vec<HeldRow>, u64) {
+    /// The own envelopes that are held, in their order.
+    pub fn own(&self) -> impl Iterator<Item = &HeldRow> {
+        self.held.iter().filter(|row| row.sender == self.me)
+    }
+
+    /// What a [`Load`] asks for, and the position of the last of it.
+    pub fn load(&self, load: Load) -> (Vec<HeldRow>, u64) {
         match load {
             Load::Own { from, bytes } => {
-                let own = self.held.iter().filter(|row| row.sender == self.me && row.seq >= from);
+                let own = self.own().filter(|row| row.seq >= from);
                 (up_to(own, bytes), 0)
             }
             Load::Held { after, bytes, .. } => {
@@ -159,14 +170,15 @@ impl Disk {
         }
     }
 
-    pub(crate) fn stored(&self) -> Stored {
+    /// What an engine is opened from.
+    pub fn stored(&self) -> Stored {
         Stored {
             head_cursor: LocalCursor::new(self.log.len() as u64),
             app_acked: self.app_acked,
             offered: self.offered,
             senders: self.senders.values().cloned().collect(),
             waiting: self.waiting.values().cloned().collect(),
-            own: self.held.iter().filter(|row| row.sender == self.me).map(|row| (row.seq, row.hash)).collect(),
+            own: self.own().map(|row| (row.seq, row.hash)).collect(),
             identity_reused: self.identity_reused,
             parked: self.parked.values().map(|row| (row.blob_id, row.reason)).collect(),
             parked_bytes: self.parked.values().map(|row| row.envelope.len() as u64).sum(),
