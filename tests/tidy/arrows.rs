@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sync-relay", &["sync-types"], &[]),
     ("sync-tests", &[], &[]),
     ("sync-bench", &["sync-client", "sync-core", "sync-types"], &[]),
+    ("sync-fuzz", &["sync-core", "sync-relay", "sync-types"], &[]),
     ("xtask", &[], &[]),
 ];
 

@@ -30,7 +30,7 @@ fn links_within_the_documents_lead_somewhere() {
 fn the_first_document_names_every_developer_command() {
     let documents = sources(&["README.md"]);
     let readme = documents.iter().find(|document| document.path == "README.md").expect("there is a README");
-    for command in ["demo", "test", "check", "sim", "e2e"] {
+    for command in ["demo", "test", "check", "sim", "fuzz", "e2e"] {
         assert!(readme.text.contains(&format!("cargo xtask {command}")), "README.md says nothing of {command}");
     }
 }

@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask demo | test | check | sim N | e2e | bench`.
+//! Developer commands: `cargo xtask demo | test | check | sim N | fuzz S | e2e | bench`.
 //!
 //! Each is a list of the commands one would type, so that a person, a script and CI do the same. Nothing but std is
 //! used: a developer command that has to be built for a minute is one that nobody runs.
 //!
 //! Invariant: a command succeeds only if every step of it did.
 
+mod fuzz;
 mod setup;
 mod step;
 
@@ -17,6 +18,10 @@ cargo xtask demo               a relay and two devices in this terminal, one of 
 cargo xtask test               everything CI runs: check, then all tests
 cargo xtask check              formatting, lints, documentation, the arrows between the crates
 cargo xtask sim N [--seed S]   N simulated lives of a group, from seed S on
+cargo xtask fuzz SECONDS [--only TARGET]
+                               bytes that nobody would send, to everything that reads them, for that long in all
+cargo xtask fuzz --keep [--only TARGET]
+                               chooses what the tests try again from all that fuzzing has found
 cargo xtask e2e                the tests on real processes alone
 cargo xtask bench [--json FILE] [--only NAME]
                                figures of the release build beside baselines from the same run
@@ -30,6 +35,7 @@ fn main() -> ExitCode {
         ["test"] => test(),
         ["check"] => check(),
         ["sim", rest @ ..] if !rest.is_empty() => simulate(rest),
+        ["fuzz", rest @ ..] => fuzz(rest),
         ["e2e"] => e2e(),
         ["bench", rest @ ..] => bench(rest),
         _ => Err(Failed::Usage(USAGE)),
@@ -74,6 +80,11 @@ fn simulate(args: &[&str]) -> Result<(), Failed> {
         .args(&["--"])
         .args(args)
         .run()
+}
+
+fn fuzz(args: &[&str]) -> Result<(), Failed> {
+    setup::ensure()?;
+    fuzz::run(args, USAGE)
 }
 
 fn e2e() -> Result<(), Failed> {

@@ -1,0 +1,55 @@
+//! What a person types as a pairing code.
+//!
+//! Whatever is taken has one spelling, which is taken again; what is taken is decided here a second time.
+
+use sync_types::{InviteCode, invite::MailboxName};
+
+const ALPHABET: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// The bytes are a text, and random bits for a new code.
+pub(crate) fn run(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let expected = spelled(&text);
+    let code = text.parse::<InviteCode>().ok();
+    assert_eq!(code.as_ref().map(plain), expected.clone().filter(|code| code.len() == 16), "as a code");
+    if let Some(code) = code {
+        let again: InviteCode = code.to_text().parse().expect("a code's own text is a code");
+        assert_eq!(plain(&again), plain(&code));
+    }
+    let name = text.parse::<MailboxName>().ok();
+    assert_eq!(name.map(|name| name.to_string()), expected.filter(|name| name.len() == 8), "as a mailbox");
+
+    if let Some((mailbox, rest)) = data.split_first_chunk::<5>()
+        && let Some(password) = rest.first_chunk::<5>()
+    {
+        let code = InviteCode::from_random(*mailbox, *password);
+        assert_eq!(bits(&plain(&code)), [mailbox.as_slice(), password].concat(), "no bit is lost");
+        assert_eq!(code.mailbox(), MailboxName::from_random(*mailbox));
+    }
+}
+
+/// The characters of a code.
+fn plain(code: &InviteCode) -> String {
+    let plain = format!("{}{}", code.mailbox(), std::str::from_utf8(code.password()).expect("ASCII"));
+    assert_eq!(code.to_text().replace('-', ""), plain);
+    plain
+}
+
+/// What a text spells, if all of its characters are a code's.
+pub(crate) fn spelled(text: &str) -> Option<String> {
+    let typed = text.chars().filter(|char| !"- \t\r\n".contains(*char));
+    typed
+        .map(|char| match char {
+            'o' | 'O' => Some('0'),
+            'i' | 'I' | 'l' | 'L' => Some('1'),
+            char => Some(char.to_ascii_uppercase()).filter(|char| ALPHABET.contains(*char)),
+        })
+        .collect()
+}
+
+/// The bits that a code's characters stand for, eight characters in five bytes.
+fn bits(code: &str) -> Vec<u8> {
+    let digits: Vec<u64> = code.chars().map(|char| ALPHABET.find(char).expect("a code's character") as u64).collect();
+    let halves = digits.chunks(8).map(|half| half.iter().fold(0, |bits, digit| bits << 5 | digit));
+    halves.flat_map(|bits| bits.to_be_bytes()[3..].to_vec()).collect()
+}
