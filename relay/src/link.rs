@@ -19,8 +19,8 @@ use tokio::time::timeout;
 pub(crate) const STALL: Duration = Duration::from_secs(10);
 /// Either way gets another second for each of these that passed: a slow line is no stalled one.
 const SLOWEST_BYTES_PER_S: u64 = 8 * 1024;
-/// Read at once.
-const CHUNK: usize = 64 * 1024;
+/// Chunks read at once; each is about what a datagram brought. One by one, each would wait for the connection's lock.
+const CHUNKS: usize = 16;
 
 /// Why no more frames can be exchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +39,16 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The next bytes; `None` if the peer has finished.
-    async fn chunk(&mut self) -> Result<Option<Bytes>, LinkError> {
+    /// What has arrived, into the first of `chunks`: how many; `None` if the peer has finished.
+    async fn read(&mut self, chunks: &mut [Bytes]) -> Result<Option<usize>, LinkError> {
         match self {
-            Self::Quic(stream) => stream.read_chunk(CHUNK).await.map_err(|_| LinkError::Lost),
+            Self::Quic(stream) => stream.read_many_chunks(chunks).await.map_err(|_| LinkError::Lost),
             #[cfg(feature = "test-utils")]
             Self::Memory(stream) => {
-                let mut chunk = bytes::BytesMut::with_capacity(CHUNK);
-                let read = tokio::io::AsyncReadExt::read_buf(stream, &mut chunk).await;
-                read.map(|len| (len > 0).then(|| chunk.freeze())).map_err(|_| LinkError::Lost)
+                let mut chunk = bytes::BytesMut::with_capacity(64 * 1024);
+                let len = tokio::io::AsyncReadExt::read_buf(stream, &mut chunk).await.map_err(|_| LinkError::Lost)?;
+                chunks[0] = chunk.freeze();
+                Ok((len > 0).then_some(1))
             }
         }
     }
@@ -120,21 +121,23 @@ impl FrameReader {
                 self.begun = None;
                 return Ok(Some(frame));
             }
-            let chunk = if self.buffer.is_mid_frame() {
+            let mut chunks = [const { Bytes::new() }; CHUNKS];
+            let read = if self.buffer.is_mid_frame() {
                 let (begun, bytes) = *self.begun.get_or_insert((Instant::now(), 0));
-                timeout(patience(begun, bytes), self.stream.chunk())
+                timeout(patience(begun, bytes), self.stream.read(&mut chunks))
                     .await
                     .map_err(|_| LinkError::Fault(ErrorCode::IdleTimeout))?
             } else {
-                self.stream.chunk().await
+                self.stream.read(&mut chunks).await
             };
-            match chunk? {
-                Some(chunk) => {
-                    self.received += chunk.len() as u64;
+            match read? {
+                Some(read) => {
+                    let len: u64 = chunks[..read].iter().map(|chunk| chunk.len() as u64).sum();
+                    self.received += len;
                     if let Some((_, bytes)) = &mut self.begun {
-                        *bytes += chunk.len() as u64;
+                        *bytes += len;
                     }
-                    self.buffer.extend(&chunk);
+                    chunks[..read].iter().for_each(|chunk| self.buffer.extend(chunk));
                 }
                 None if self.buffer.is_mid_frame() => return Err(LinkError::Fault(ErrorCode::Malformed)),
                 None => return Ok(None),

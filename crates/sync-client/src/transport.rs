@@ -49,7 +49,8 @@ pub(crate) const INCOMING_MAX: usize = 16;
 const OUTGOING_MAX: usize = 2 * IN_FLIGHT_MAX;
 /// Frames in one write.
 const WRITE_FRAMES_MAX: usize = 256;
-const READ_LEN: usize = 256 * 1024;
+/// Chunks in one read; each is about what a datagram brought.
+const READ_CHUNKS: usize = 64;
 
 /// What a session tells the driver.
 #[derive(Debug)]
@@ -240,11 +241,11 @@ async fn open(
 async fn read(connection: Connection, mut recv: RecvStream, teller: Teller) {
     let mut frames = FrameBuffer::default();
     let reason = loop {
-        let chunk = match recv.read_chunk(READ_LEN).await {
-            Ok(Some(chunk)) => chunk,
+        let mut chunks = [const { Bytes::new() }; READ_CHUNKS];
+        match recv.read_many_chunks(&mut chunks).await {
+            Ok(Some(read)) => chunks[..read].iter().for_each(|chunk| frames.extend(chunk)),
             Ok(None) | Err(_) => break None,
-        };
-        frames.extend(&chunk);
+        }
         match decode(&mut frames) {
             Ok(messages) if messages.is_empty() => {}
             Ok(messages) => {
