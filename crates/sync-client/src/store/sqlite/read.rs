@@ -1,7 +1,7 @@
 //! Reading rows back, without trusting them: a value that was never written here makes the store corrupt.
 
 use bytes::Bytes;
-use sqlx::{Row, SqlitePool, sqlite::SqliteRow};
+use sqlx::{ColumnIndex, Row, SqlitePool, sqlite::SqliteRow};
 use sync_core::{
     OWN_HASHES_MAX,
     event::{HeldRow, Load, ParkReason, RelayState, SenderRow, Stored, WaitingRow},
@@ -11,7 +11,9 @@ use tokio_stream::StreamExt;
 
 use crate::store::{AddressRow, Pin, StoreError};
 
-const HELD: &str = "SELECT held.*, device.id AS device FROM held JOIN device ON device.no = held.sender";
+/// What [`held`] reads, in this order: a queue or a log is read row by row, and a column by its name takes a look-up each.
+const HELD: &str = "SELECT position, device.id, seq, hash, kind, cursor, push_id, time_ms, held_ms, late, envelope
+                    FROM held JOIN device ON device.no = held.sender";
 
 pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
     // One transaction, so that all of it is of one moment.
@@ -39,7 +41,7 @@ pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
         stored.waiting.push(WaitingRow {
             sender: DeviceId::from_bytes(id(&row, "sender")?),
             hash: BlobHash::from_bytes(id(&row, "hash")?),
-            envelope: envelope(&row)?,
+            envelope: envelope(&row, "envelope")?,
         });
     }
     for row in sqlx::query("SELECT blob_id, reason, length(envelope) AS bytes FROM parked").fetch_all(&mut *tx).await? {
@@ -100,7 +102,7 @@ async fn take_while_it_fits(
         if !taken.is_empty() && sum > bytes {
             break;
         }
-        position = number(&row, "position")?;
+        position = number(&row, 0)?;
         taken.push(next);
     }
     Ok((taken, position))
@@ -112,7 +114,7 @@ async fn parked(db: &SqlitePool, after: Option<BlobId>, bytes: usize) -> Result<
     let mut rows = sqlx::query("SELECT envelope FROM parked WHERE blob_id > ? ORDER BY blob_id").bind(after).fetch(db);
     let (mut taken, mut sum) = (Vec::new(), 0);
     while let Some(row) = rows.next().await {
-        let envelope = envelope(&row?)?;
+        let envelope = envelope(&row?, "envelope")?;
         sum += envelope.len();
         if !taken.is_empty() && sum > bytes {
             break;
@@ -123,18 +125,18 @@ async fn parked(db: &SqlitePool, after: Option<BlobId>, bytes: usize) -> Result<
 }
 
 fn held(row: &SqliteRow) -> Result<HeldRow, StoreError> {
-    let cursor: Option<i64> = row.try_get("cursor")?;
+    let cursor: Option<i64> = row.try_get(5)?;
     Ok(HeldRow {
-        sender: DeviceId::from_bytes(id(row, "device")?),
-        seq: Seq::new(number(row, "seq")?),
-        hash: BlobHash::from_bytes(id(row, "hash")?),
-        kind: Kind::from_number(row.try_get("kind")?).ok_or(StoreError::Corrupt)?,
+        sender: DeviceId::from_bytes(id(row, 1)?),
+        seq: Seq::new(number(row, 2)?),
+        hash: BlobHash::from_bytes(id(row, 3)?),
+        kind: Kind::from_number(row.try_get(4)?).ok_or(StoreError::Corrupt)?,
         cursor: cursor.map(|cursor| LocalCursor::new(cursor.cast_unsigned())),
-        push_id: PushId::from_bytes(id(row, "push_id")?),
-        time_ms: number(row, "time_ms")?,
-        held_ms: number(row, "held_ms")?,
-        late: row.try_get("late")?,
-        envelope: envelope(row)?,
+        push_id: PushId::from_bytes(id(row, 6)?),
+        time_ms: number(row, 7)?,
+        held_ms: number(row, 8)?,
+        late: row.try_get(9)?,
+        envelope: envelope(row, 10)?,
     })
 }
 
@@ -180,7 +182,7 @@ pub(super) fn address(row: &SqliteRow) -> Result<AddressRow, StoreError> {
     Ok(AddressRow { address: row.try_get("address")?, pin })
 }
 
-pub(super) fn id<const N: usize>(row: &SqliteRow, column: &str) -> Result<[u8; N], StoreError> {
+pub(super) fn id<const N: usize>(row: &SqliteRow, column: impl ColumnIndex<SqliteRow>) -> Result<[u8; N], StoreError> {
     row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| StoreError::Corrupt)
 }
 
@@ -190,12 +192,12 @@ pub(super) fn maybe_id<const N: usize>(row: &SqliteRow, column: &str) -> Result<
 }
 
 /// SQLite's integers have a sign. Ours have none, and go through bit by bit: a stranger's clock may say anything.
-fn number(row: &SqliteRow, column: &str) -> Result<u64, StoreError> {
+fn number(row: &SqliteRow, column: impl ColumnIndex<SqliteRow>) -> Result<u64, StoreError> {
     Ok(row.try_get::<i64, _>(column)?.cast_unsigned())
 }
 
-fn envelope(row: &SqliteRow) -> Result<Bytes, StoreError> {
-    Ok(Bytes::from(row.try_get::<Vec<u8>, _>("envelope")?))
+fn envelope(row: &SqliteRow, column: impl ColumnIndex<SqliteRow>) -> Result<Bytes, StoreError> {
+    Ok(Bytes::from(row.try_get::<Vec<u8>, _>(column)?))
 }
 
 pub(super) fn holes_to_bytes(holes: &[(Seq, Seq)]) -> Vec<u8> {
