@@ -5,38 +5,45 @@
 
 -- A number is never given again: what still comes for a group that was forgotten must not meet another's log.
 CREATE TABLE groups (
-    no           INTEGER PRIMARY KEY AUTOINCREMENT,
-    id           BLOB    NOT NULL UNIQUE,
-    log_id       BLOB    NOT NULL,
-    head_cursor  INTEGER NOT NULL DEFAULT 0,
-    head_run     BLOB    NOT NULL,
-    floor_cursor INTEGER NOT NULL DEFAULT 0,
-    floor_run    BLOB    NOT NULL,
-    bytes        INTEGER NOT NULL DEFAULT 0,
-    visited_ms   INTEGER NOT NULL
+    no             INTEGER PRIMARY KEY AUTOINCREMENT,
+    id             BLOB    NOT NULL UNIQUE,
+    log_id         BLOB    NOT NULL,
+    head_cursor    INTEGER NOT NULL DEFAULT 0,
+    head_run       BLOB    NOT NULL,
+    floor_cursor   INTEGER NOT NULL DEFAULT 0,
+    floor_run      BLOB    NOT NULL,
+    bytes          INTEGER NOT NULL DEFAULT 0,
+    indexed_cursor INTEGER NOT NULL DEFAULT 0,  -- rows after it are not in blob_ids yet
+    visited_ms     INTEGER NOT NULL
 ) STRICT;
 
--- With a rowid, although it is of no use: without, SQLite moves what is over a quarter of a page to pages of
--- their own, and an envelope of 1 KiB would take 4.
+-- A row's place is its group's number and, in the low 35 bits, its cursor: a log is one run of the table, and finding
+-- a row takes no index. Not WITHOUT ROWID: that moves what is over a quarter of a page to pages of its own, and an
+-- envelope of 1 KiB would take 4.
 CREATE TABLE entries (
-    group_no    INTEGER NOT NULL,
-    cursor      INTEGER NOT NULL,
-    blob_id     BLOB    NOT NULL,
+    place       INTEGER PRIMARY KEY,
+    id_high     INTEGER NOT NULL,               -- the two halves of the blob id
+    id_low      INTEGER NOT NULL,
     kind        INTEGER NOT NULL,
-    key_id      BLOB    NOT NULL,
-    sender      BLOB    NOT NULL,
     run         BLOB    NOT NULL,
     size        INTEGER NOT NULL,
     received_ms INTEGER NOT NULL,
     expires_ms  INTEGER,
-    envelope    BLOB,
-    PRIMARY KEY (group_no, cursor)
+    envelope    BLOB
 ) STRICT;
 
-CREATE UNIQUE INDEX entries_by_blob ON entries (group_no, blob_id);
 -- What a group has of its reserve for control envelopes (kind 2).
-CREATE INDEX entries_of_control ON entries (group_no, size) WHERE kind = 2;
+CREATE INDEX entries_of_control ON entries (place, size) WHERE kind = 2;
 CREATE INDEX entries_by_expiry ON entries (expires_ms) WHERE expires_ms IS NOT NULL AND envelope IS NOT NULL;
+
+-- Where a blob stands. No index of `entries`, because blob ids are random: each new row would change a page of it.
+-- The writer adds thousands of rows at once instead, in the order of their ids. Half an id is enough to find a few
+-- rows, one of which is the blob's.
+CREATE TABLE blob_ids (
+    id_high INTEGER NOT NULL,
+    place   INTEGER NOT NULL,
+    PRIMARY KEY (id_high, place)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE devices (
     group_no INTEGER NOT NULL,

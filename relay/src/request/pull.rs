@@ -5,8 +5,9 @@
 //!
 //! Invariant: the rows of a session's pages are contiguous from the PULL's cursor on.
 
+use bytes::Bytes;
 use sync_types::{
-    ErrorCode, RelayCursor, RelayMsg, RequestId,
+    Envelope, ErrorCode, RelayCursor, RelayMsg, RequestId,
     limits::{PAGE_BYTES_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX},
     message::{Gap, Get, Notify, Page, Pull, Row, RowKind},
 };
@@ -152,8 +153,11 @@ async fn page(session: &Session, follow: &mut Follow, told: &mut RelayCursor) ->
 }
 
 fn served(session: &Session, row: StoredRow) -> Row {
-    let own = row.sender == session.member.device && session.own().contains(row.cursor, &row.blob_id);
-    let id = bytes::Bytes::copy_from_slice(row.blob_id.as_bytes());
+    let mine = |envelope: &Bytes| {
+        Envelope::parse(envelope.clone()).is_ok_and(|envelope| envelope.header().sender == session.member.device)
+    };
+    let own = row.envelope.as_ref().is_some_and(mine) && session.own().contains(row.cursor, &row.blob_id);
+    let id = Bytes::copy_from_slice(row.blob_id.as_bytes());
     let (kind, bytes) = match row.envelope {
         Some(_) if own => (RowKind::Yours, id),
         Some(envelope) => (RowKind::Blob, envelope),

@@ -51,7 +51,6 @@ pub(crate) async fn check(session: &Session, push: Push) -> Result<Checked, Refu
     let blob = NewBlob {
         blob_id: envelope.blob_id(),
         kind: header.kind,
-        key_id: header.key_id,
         sender: header.sender,
         received_ms: now_ms,
         expires_ms: expiry(relay, header.kind, header.ttl_s, push.age_s, relay.clock.at(now_ms)),

@@ -4,8 +4,7 @@ use std::{ops::AsyncFn, sync::Arc};
 
 use bytes::Bytes;
 use sync_types::{
-    BlobId, DeviceId, ErrorCode, KeyId, Kind, LogId, RelayCursor, RelayGroupId, Run,
-    limits::relay_defaults::CONTROL_RESERVE,
+    BlobId, DeviceId, ErrorCode, Kind, LogId, RelayCursor, RelayGroupId, Run, limits::relay_defaults::CONTROL_RESERVE,
 };
 
 use super::{
@@ -21,6 +20,7 @@ pub(crate) async fn check(open: impl AsyncFn() -> Arc<dyn Store>) {
     appending_numbers_rows_and_chains_them(&*store).await;
     appending_again_answers_the_same_and_burns_nothing(&*store).await;
     a_blob_of_one_group_does_not_block_it_in_another(&*store).await;
+    blobs_whose_ids_begin_alike_are_two(&*store).await;
     pages_end_at_their_bounds_and_hold_one_row_at_least(&*store).await;
     readers_see_every_row_in_order_while_others_append(&store).await;
     what_is_expired_is_not_served(&*store).await;
@@ -64,7 +64,6 @@ fn blob(n: u32, len: usize) -> NewBlob {
     NewBlob {
         blob_id: BlobId::from_bytes(id),
         kind: Kind::Data,
-        key_id: KeyId::from_bytes([1; 16]),
         sender: device(1),
         envelope: Bytes::from(vec![u8::try_from(n % 251).expect("below 251"); len]),
         received_ms: u64::from(n),
@@ -135,6 +134,25 @@ async fn a_blob_of_one_group_does_not_block_it_in_another(store: &dyn Store) {
     append(store, &one, blob(8, 10)).await.expect("room");
     assert_eq!(append(store, &other, blob(8, 10)).await.expect("room").cursor, RelayCursor::new(1));
     assert_eq!(store.get(&other.log, blob(7, 10).blob_id, 0).await, Ok(None), "of another group");
+}
+
+async fn blobs_whose_ids_begin_alike_are_two(store: &dyn Store) {
+    let log = enter(store, group(13), device(1)).await;
+    let alike = |n| {
+        let mut id = [7; 16];
+        id[15] = n;
+        NewBlob { blob_id: BlobId::from_bytes(id), ..blob(u32::from(n), 10) }
+    };
+    let mut first = Vec::new();
+    for n in 1..=40 {
+        first.push(append(store, &log, alike(n)).await);
+    }
+    for n in 1..=40 {
+        assert_eq!(append(store, &log, alike(n)).await, first[usize::from(n) - 1]);
+        assert_eq!(store.get(&log.log, alike(n).blob_id, 0).await, Ok(Some(alike(n).envelope)));
+    }
+    assert_eq!(log.head.borrow().cursor, RelayCursor::new(40));
+    assert_eq!(store.get(&log.log, alike(41).blob_id, 0).await, Ok(None));
 }
 
 async fn pages_end_at_their_bounds_and_hold_one_row_at_least(store: &dyn Store) {

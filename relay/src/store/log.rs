@@ -140,7 +140,6 @@ mod tests {
         StoredRow {
             cursor: RelayCursor::new(cursor),
             blob_id: BlobId::from_bytes([0; 16]),
-            sender: DeviceId::from_bytes([0; 32]),
             received_ms: 0,
             expires_ms: None,
             envelope: Some(Bytes::from(vec![0; len])),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use sync_types::{BlobId, DeviceId, ErrorCode, KeyId, Kind, LogId, RelayCursor, RelayGroupId, Run};
+use sync_types::{BlobId, DeviceId, ErrorCode, Kind, LogId, RelayCursor, RelayGroupId, Run};
 
 pub(crate) use log::{GroupLog, Head, Newest};
 
@@ -71,7 +71,6 @@ pub(crate) struct Greeting {
 pub(crate) struct NewBlob {
     pub(crate) blob_id: BlobId,
     pub(crate) kind: Kind,
-    pub(crate) key_id: KeyId,
     pub(crate) sender: DeviceId,
     pub(crate) envelope: Bytes,
     /// The wall clock at its arrival, for people.
@@ -93,7 +92,6 @@ pub(crate) struct Appended {
 pub(crate) struct StoredRow {
     pub(crate) cursor: RelayCursor,
     pub(crate) blob_id: BlobId,
-    pub(crate) sender: DeviceId,
     pub(crate) received_ms: u64,
     /// In retention time.
     pub(crate) expires_ms: Option<u64>,

@@ -8,17 +8,19 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
-use sync_types::{BlobId, ErrorCode, Kind, RelayCursor, Run, limits::relay_defaults::CONTROL_RESERVE};
+use sqlx::{AssertSqlSafe, SqliteConnection};
+use sync_types::{ErrorCode, Kind, Run, limits::relay_defaults::CONTROL_RESERVE};
 
 use super::{
-    bytes_at, fault, signed, unsigned_at,
+    chunks, fault, ids,
+    place::{CURSOR_MAX, place, places},
+    placeholders, signed, unsigned_at,
     writer::{Answers, Books, Request, measure},
 };
 use crate::store::{Appended, GroupLog, Head, NewBlob, Newest, StoreError, StoredRow};
 
-/// Rows in one statement: few sizes, so that the statements stay prepared.
-const CHUNKS: [usize; 3] = [64, 8, 1];
+/// Columns of a row.
+const COLUMNS: usize = 9;
 
 /// What a transaction is about to change, in memory.
 #[derive(Default)]
@@ -46,7 +48,7 @@ impl Batch {
         self.db_bytes = books.db_bytes;
         let ids: Vec<_> =
             requests.iter().flat_map(|(log, blobs)| blobs.iter().map(|blob| (log.no, blob.blob_id))).collect();
-        let mut known = find(db, &ids).await?;
+        let mut known = ids::find(db, &books.shared, &ids).await?;
         let mut answers = Vec::with_capacity(requests.len());
         for (log, blobs) in requests {
             if books.shared.group(&log.group).is_none_or(|current| current.no != log.no) {
@@ -86,11 +88,13 @@ impl Batch {
         let kept = books.group_bytes.get(&log.no).copied().unwrap_or(0);
         let group_bytes = self.logs.get(&log.no).map_or(kept, |extended| extended.bytes);
         let reserve = if blob.kind == Kind::Control { CONTROL_RESERVE } else { 0 };
-        if group_bytes + size > books.bounds.group_bytes.saturating_add(reserve) {
+        let head_cursor = self.logs.get(&log.no).map_or_else(|| log.head().cursor, |extended| extended.head.cursor);
+        if group_bytes + size > books.bounds.group_bytes.saturating_add(reserve) || head_cursor >= CURSOR_MAX {
             return Ok(Err(ErrorCode::GroupFull));
         }
         if self.db_bytes + footprint(size) > books.bounds.db_bytes {
-            self.db_bytes = measure(db).await? + self.logs.values().map(Extended::footprint).sum::<u64>();
+            let coming = self.logs.values().map(Extended::footprint).sum::<u64>();
+            self.db_bytes = measure(db, &books.shared).await? + coming;
             // Removing a device must work on a relay that others have filled, and filled with such as well.
             let full = self.db_bytes + footprint(size) > books.bounds.db_bytes;
             if full && (blob.kind != Kind::Control || self.control(db, log.no).await? + size > CONTROL_RESERVE) {
@@ -109,8 +113,9 @@ impl Batch {
 
     /// Bytes of a group's control envelopes, this batch's included.
     async fn control(&self, db: &mut SqliteConnection, group_no: i64) -> Result<u64, StoreError> {
-        let row = sqlx::query("SELECT IFNULL(SUM(size), 0) FROM entries WHERE group_no = ? AND kind = 2")
-            .bind(group_no)
+        let row = sqlx::query("SELECT IFNULL(SUM(size), 0) FROM entries WHERE place BETWEEN ? AND ? AND kind = 2")
+            .bind(*places(group_no).start())
+            .bind(*places(group_no).end())
             .fetch_one(db)
             .await
             .map_err(fault)?;
@@ -123,7 +128,9 @@ impl Batch {
     pub(super) fn publish(self, books: &mut Books) {
         books.db_bytes = self.db_bytes;
         books.shared.db_bytes.store(self.db_bytes, Ordering::Relaxed);
+        let mut fresh = books.shared.fresh();
         for (no, extended) in self.logs {
+            fresh.extend(extended.rows.iter().map(|(_, blob, row)| ((no, blob.blob_id), row.cursor)));
             books.group_bytes.insert(no, extended.bytes);
             books.shared.blobs.fetch_add(extended.rows.len() as u64, Ordering::Relaxed);
             let mut tail = extended.log.tail();
@@ -154,7 +161,6 @@ impl Extended {
         let row = StoredRow {
             cursor,
             blob_id: blob.blob_id,
-            sender: blob.sender,
             received_ms,
             expires_ms: blob.expires_ms,
             envelope: Some(blob.envelope.clone()),
@@ -169,25 +175,25 @@ impl Extended {
 
     async fn write(&self, db: &mut SqliteConnection) -> Result<(), StoreError> {
         for rows in chunks(&self.rows) {
-            let mut insert = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO entries (group_no, cursor, blob_id, kind, key_id, sender, run, size, received_ms, \
-                 expires_ms, envelope) ",
+            let insert = format!(
+                "INSERT INTO entries (place, id_high, id_low, kind, run, size, received_ms, expires_ms, envelope) VALUES {}",
+                vec![placeholders(COLUMNS); rows.len()].join(",")
             );
-            insert.push_values(rows, |mut values, (run, blob, row)| {
-                values
-                    .push_bind(self.log.no)
-                    .push_bind(signed(row.cursor.get()))
-                    .push_bind(blob.blob_id.as_bytes().as_slice())
-                    .push_bind(blob.kind as u8)
-                    .push_bind(blob.key_id.as_bytes().as_slice())
-                    .push_bind(blob.sender.as_bytes().as_slice())
-                    .push_bind(run.as_bytes().as_slice())
-                    .push_bind(signed(blob.envelope.len() as u64))
-                    .push_bind(signed(blob.received_ms))
-                    .push_bind(blob.expires_ms.map(signed))
-                    .push_bind(&*blob.envelope);
-            });
-            insert.build().execute(&mut *db).await.map_err(fault)?;
+            let mut insert = sqlx::query(AssertSqlSafe(insert));
+            for (run, blob, row) in rows {
+                let (id_high, id_low) = ids::halves(&blob.blob_id);
+                insert = insert
+                    .bind(place(self.log.no, row.cursor))
+                    .bind(id_high)
+                    .bind(id_low)
+                    .bind(blob.kind as u8)
+                    .bind(run.as_bytes().as_slice())
+                    .bind(signed(blob.envelope.len() as u64))
+                    .bind(signed(blob.received_ms))
+                    .bind(blob.expires_ms.map(signed))
+                    .bind(&*blob.envelope);
+            }
+            insert.execute(&mut *db).await.map_err(fault)?;
         }
         sqlx::query("UPDATE groups SET head_cursor = ?, head_run = ?, bytes = ? WHERE no = ?")
             .bind(signed(self.head.cursor.get()))
@@ -201,43 +207,6 @@ impl Extended {
     }
 }
 
-/// Which of these blobs have a row, and where.
-async fn find(
-    db: &mut SqliteConnection,
-    ids: &[(i64, BlobId)],
-) -> Result<HashMap<(i64, BlobId), Appended>, StoreError> {
-    let mut found = HashMap::new();
-    for ids in chunks(ids) {
-        let mut select = QueryBuilder::<Sqlite>::new("WITH wanted (group_no, blob_id) AS (");
-        select.push_values(ids, |mut values, (group_no, blob_id)| {
-            values.push_bind(*group_no).push_bind(blob_id.as_bytes().as_slice());
-        });
-        select.push(
-            ") SELECT group_no, blob_id, cursor, run, received_ms FROM wanted JOIN entries USING (group_no, blob_id)",
-        );
-        for row in select.build().fetch_all(&mut *db).await.map_err(fault)? {
-            let id = (signed(unsigned_at(&row, 0)?), BlobId::from_bytes(bytes_at(&row, 1)?));
-            let appended = Appended {
-                cursor: RelayCursor::new(unsigned_at(&row, 2)?),
-                run: Run::from_bytes(bytes_at(&row, 3)?),
-                received_ms: unsigned_at(&row, 4)?,
-            };
-            found.insert(id, appended);
-        }
-    }
-    Ok(found)
-}
-
-/// Cuts a list into pieces of the lengths in [`CHUNKS`], largest first.
-fn chunks<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let len = CHUNKS.into_iter().find(|len| *len <= list.len())?;
-        let (chunk, rest) = list.split_at(len);
-        list = rest;
-        Some(chunk)
-    })
-}
-
 /// What a row takes of the file at most: its columns and index entries, and whole pages once it is long. That much is
 /// counted until the file is measured, which it is before anybody is refused.
 fn footprint(envelope_len: u64) -> u64 {
@@ -247,20 +216,5 @@ fn footprint(envelope_len: u64) -> u64 {
         envelope_len + envelope_len / 4 + ROW
     } else {
         envelope_len.next_multiple_of(PAGE) + PAGE
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::chunks;
-
-    #[test]
-    fn chunks_cover_the_list_in_order() {
-        for len in [0, 1, 7, 8, 9, 63, 64, 65, 300] {
-            let list: Vec<usize> = (0..len).collect();
-            let pieces: Vec<&[usize]> = chunks(&list).collect();
-            assert_eq!(pieces.concat(), list);
-            assert!(pieces.iter().all(|piece| matches!(piece.len(), 64 | 8 | 1)));
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! Entering: a device's row, and its group's log if it is the first to come.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
 };
 
@@ -9,7 +9,9 @@ use sqlx::{Row as _, SqliteConnection};
 use sync_types::{DeviceId, LogId, RelayCursor, Run};
 
 use super::{
-    fault, signed,
+    fault, ids,
+    place::{GROUP_MAX, places},
+    signed,
     transaction::transaction,
     writer::{Reply, Writer},
 };
@@ -75,7 +77,8 @@ impl Writer {
     /// Forgets groups without a row that nobody is connected to.
     async fn collect_empty(&mut self) -> Result<(), StoreError> {
         let empty = sqlx::query(
-            "SELECT no FROM groups WHERE NOT EXISTS (SELECT 1 FROM entries WHERE entries.group_no = groups.no)",
+            "SELECT no FROM groups WHERE NOT EXISTS
+                 (SELECT 1 FROM entries WHERE place BETWEEN groups.no << 35 AND ((groups.no + 1) << 35) - 1)",
         )
         .fetch_all(&mut self.db)
         .await
@@ -93,17 +96,16 @@ impl Writer {
         let forgetting = transaction(&mut self.db, async |tx| {
             let mut blobs = 0;
             for log in &unwatched {
-                blobs += sqlx::query("DELETE FROM entries WHERE group_no = ? AND envelope IS NOT NULL")
-                    .bind(log.no)
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(fault)?
-                    .rows_affected();
-                for delete in [
-                    "DELETE FROM entries WHERE group_no = ?",
-                    "DELETE FROM devices WHERE group_no = ?",
-                    "DELETE FROM groups WHERE no = ?",
+                let (first, last) = places(log.no).into_inner();
+                ids::forget(&mut *tx, first, last).await?;
+                for (delete, counts) in [
+                    ("DELETE FROM entries WHERE place BETWEEN ? AND ? AND envelope IS NOT NULL", true),
+                    ("DELETE FROM entries WHERE place BETWEEN ? AND ?", false),
                 ] {
+                    let deleted = sqlx::query(delete).bind(first).bind(last).execute(&mut *tx).await.map_err(fault)?;
+                    blobs += if counts { deleted.rows_affected() } else { 0 };
+                }
+                for delete in ["DELETE FROM devices WHERE group_no = ?", "DELETE FROM groups WHERE no = ?"] {
                     sqlx::query(delete).bind(log.no).execute(&mut *tx).await.map_err(fault)?;
                 }
             }
@@ -115,23 +117,29 @@ impl Writer {
             self.books.shared.remove_group(&log.group);
             self.books.group_bytes.remove(&log.no);
         }
+        let gone: HashSet<i64> = unwatched.iter().map(|log| log.no).collect();
+        self.books.shared.fresh().retain(|(no, _), _| !gone.contains(no));
         Ok(unwatched.len() as u64)
     }
 }
 
 async fn create(db: &mut SqliteConnection, greeting: &Greeting) -> Result<i64, StoreError> {
     let (group, log_id): (_, LogId) = (greeting.group, greeting.new_log_id);
-    let row = sqlx::query(
-        "INSERT INTO groups (id, log_id, head_run, floor_run, visited_ms) VALUES (?1, ?2, ?3, ?3, ?4) RETURNING no",
-    )
-    .bind(group.as_bytes().as_slice())
-    .bind(log_id.as_bytes().as_slice())
-    .bind(Run::START.as_bytes().as_slice())
-    .bind(signed(greeting.now_ms))
-    .fetch_one(db)
+    transaction(db, async |tx| {
+        let row = sqlx::query(
+            "INSERT INTO groups (id, log_id, head_run, floor_run, visited_ms) VALUES (?1, ?2, ?3, ?3, ?4) RETURNING no",
+        )
+        .bind(group.as_bytes().as_slice())
+        .bind(log_id.as_bytes().as_slice())
+        .bind(Run::START.as_bytes().as_slice())
+        .bind(signed(greeting.now_ms))
+        .fetch_one(tx)
+        .await
+        .map_err(fault)?;
+        let no: i64 = row.try_get(0).map_err(fault)?;
+        if no > GROUP_MAX { Err(StoreError::TooManyGroups) } else { Ok(no) }
+    })
     .await
-    .map_err(fault)?;
-    row.try_get(0).map_err(fault)
 }
 
 /// Notes that somebody was there.

@@ -5,7 +5,11 @@
 
 mod append;
 mod groups;
+mod ids;
+mod place;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod writer;
 
@@ -13,7 +17,7 @@ use std::{
     collections::HashMap,
     path::Path,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -36,6 +40,8 @@ use super::{
     Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, NewBlob, Span, Store, StoreError, StoredRow, Sweep,
     Swept, Totals, log::within,
 };
+use ids::Fresh;
+use place::{cursor_at, place, places};
 use writer::{Write, Writer};
 
 /// Connections that read.
@@ -46,10 +52,11 @@ const READ_AHEAD: usize = 8;
 const QUEUE: usize = 1_024;
 /// What the write-ahead log is cut back to once it was longer.
 const WAL_BYTES: u32 = 16 * 1024 * 1024;
-/// How long it gets before it is folded into the file. Blob ids are random, so a commit into a long log changes a page
-/// of their index a row: folding each of them in at once would write every page twice.
+/// How long it gets before it is folded into the file: what is written again and again is then folded in once.
 const WAL_PAGES: u32 = WAL_BYTES / 4_096;
-/// What the writer keeps of the file in memory at most: the index of some hundred thousand blob ids.
+/// Rows in one statement: few sizes, so that the statements stay prepared.
+const CHUNKS: [usize; 4] = [256, 32, 4, 1];
+/// What the writer keeps of the file in memory at most: the rows that are not in the index of blobs yet, and that.
 const WRITER_CACHE_KIB: u32 = 16 * 1024;
 
 /// See the [module](self).
@@ -64,6 +71,7 @@ pub(crate) struct SqliteStore {
 #[derive(Debug, Default)]
 struct Shared {
     groups: RwLock<HashMap<RelayGroupId, Arc<GroupLog>>>,
+    fresh: Mutex<Fresh>,
     blobs: AtomicU64,
     db_bytes: AtomicU64,
 }
@@ -71,6 +79,10 @@ struct Shared {
 impl Shared {
     fn group(&self, group: &RelayGroupId) -> Option<Arc<GroupLog>> {
         self.groups.read().unwrap_or_else(PoisonError::into_inner).get(group).cloned()
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Fresh> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add_group(&self, log: Arc<GroupLog>) {
@@ -118,6 +130,7 @@ impl SqliteStore {
 
         let shared = Arc::new(Shared::default());
         let bytes = load_groups(&mut db, &shared).await?;
+        *shared.fresh() = ids::load(&mut db).await?;
         let clock = load_clock(&mut db).await?;
         let (writer, inbox) = mpsc::channel(QUEUE);
         let writer_task = Writer::new(db, Arc::clone(&shared), bounds, bytes).await?;
@@ -165,19 +178,17 @@ impl Store for SqliteStore {
         let rows = sqlx::query(
             // The running total cuts the page off before its envelopes are read.
             "WITH page AS (
-                 SELECT cursor, SUM(IIF(envelope IS NULL OR expires_ms <= ?1, 16, size)) OVER (ORDER BY cursor) AS bytes
-                 FROM (SELECT * FROM entries WHERE group_no = ?2 AND cursor > ?3 ORDER BY cursor LIMIT ?4)
+                 SELECT place, SUM(IIF(envelope IS NULL OR expires_ms <= ?1, 16, size)) OVER (ORDER BY place) AS bytes
+                 FROM (SELECT * FROM entries WHERE place > ?2 AND place <= ?3 ORDER BY place LIMIT ?4)
              )
-             SELECT cursor, blob_id, sender, received_ms, expires_ms,
-                    IIF(expires_ms <= ?1, NULL, envelope) AS envelope
+             SELECT place, id_high, id_low, received_ms, expires_ms, IIF(expires_ms <= ?1, NULL, envelope) AS envelope
              FROM entries
-             WHERE group_no = ?2 AND cursor > ?3
-               AND cursor <= (SELECT MAX(cursor) FROM page WHERE bytes <= ?5 OR cursor = ?3 + 1)
-             ORDER BY cursor",
+             WHERE place > ?2 AND place <= (SELECT MAX(place) FROM page WHERE bytes <= ?5 OR place = ?2 + 1)
+             ORDER BY place",
         )
         .bind(signed(now_ms))
-        .bind(log.no)
-        .bind(signed(span.after.get()))
+        .bind(place(log.no, span.after))
+        .bind(*places(log.no).end())
         .bind(signed(span.rows_max as u64))
         .bind(signed(span.bytes_max as u64))
         .fetch_all(&self.readers)
@@ -202,9 +213,8 @@ impl Store for SqliteStore {
         if cursor == head.floor_cursor {
             return Ok(Some(head.floor_run));
         }
-        let row = sqlx::query("SELECT run FROM entries WHERE group_no = ? AND cursor = ?")
-            .bind(log.no)
-            .bind(signed(cursor.get()))
+        let row = sqlx::query("SELECT run FROM entries WHERE place = ?")
+            .bind(place(log.no, cursor))
             .fetch_optional(&self.readers)
             .await
             .map_err(fault)?;
@@ -212,12 +222,19 @@ impl Store for SqliteStore {
     }
 
     async fn get(&self, log: &GroupLog, blob_id: BlobId, now_ms: u64) -> Result<Option<Bytes>, StoreError> {
+        // What leaves `fresh` while this waits for a connection is in the index by then.
+        let fresh = self.shared.fresh().get(&(log.no, blob_id)).map(|cursor| place(log.no, *cursor));
+        let (id_high, id_low) = ids::halves(&blob_id);
         let row = sqlx::query(
             "SELECT envelope FROM entries
-             WHERE group_no = ? AND blob_id = ? AND (expires_ms IS NULL OR expires_ms > ?)",
+             WHERE place IN (SELECT ?1 UNION ALL SELECT place FROM blob_ids WHERE id_high = ?2 AND place BETWEEN ?3 AND ?4)
+               AND id_high = ?2 AND id_low = ?5 AND (expires_ms IS NULL OR expires_ms > ?6)",
         )
-        .bind(log.no)
-        .bind(blob_id.as_bytes().as_slice())
+        .bind(fresh)
+        .bind(id_high)
+        .bind(*places(log.no).start())
+        .bind(*places(log.no).end())
+        .bind(id_low)
         .bind(signed(now_ms))
         .fetch_optional(&self.readers)
         .await
@@ -285,9 +302,8 @@ async fn load_clock(db: &mut SqliteConnection) -> Result<Option<ClockMark>, Stor
 
 fn row_of(row: &SqliteRow) -> Result<StoredRow, StoreError> {
     Ok(StoredRow {
-        cursor: RelayCursor::new(unsigned_at(row, 0)?),
-        blob_id: BlobId::from_bytes(bytes_at(row, 1)?),
-        sender: DeviceId::from_bytes(bytes_at(row, 2)?),
+        cursor: cursor_at(row.try_get(0).map_err(fault)?),
+        blob_id: ids::id_at(row, 1)?,
         received_ms: unsigned_at(row, 3)?,
         expires_ms: row.try_get::<Option<i64>, _>(4).map_err(fault)?.map(i64::cast_unsigned),
         envelope: row.try_get::<Option<Vec<u8>>, _>(5).map_err(fault)?.map(Bytes::from),
@@ -297,6 +313,21 @@ fn row_of(row: &SqliteRow) -> Result<StoredRow, StoreError> {
 /// SQLite's integers are signed. Cursors and times never come near the difference.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Cuts a list into pieces of the lengths in [`CHUNKS`], largest first.
+fn chunks<T>(mut list: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let len = CHUNKS.into_iter().find(|len| *len <= list.len())?;
+        let (chunk, rest) = list.split_at(len);
+        list = rest;
+        Some(chunk)
+    })
+}
+
+/// `(?,?,..)`
+fn placeholders(count: usize) -> String {
+    format!("({})", vec!["?"; count].join(","))
 }
 
 fn unsigned_at(row: &SqliteRow, index: usize) -> Result<u64, StoreError> {
@@ -342,108 +373,4 @@ fn fault(error: sqlx::Error) -> StoreError {
 fn corrupt() -> StoreError {
     error!("the database holds a value of the wrong size");
     StoreError::Corrupt
-}
-
-#[cfg(test)]
-mod tests {
-    use sync_types::{KeyId, Kind};
-
-    use super::*;
-    use crate::store::contract;
-
-    async fn open(folder: &Path) -> SqliteStore {
-        SqliteStore::open(&folder.join("relay.db"), contract::BOUNDS).await.expect("opens")
-    }
-
-    #[tokio::test]
-    async fn keeps_the_contract() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        contract::check(async || {
-            let store = open(folder.path()).await;
-            Arc::new(store) as Arc<dyn Store>
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn a_file_that_is_no_database_is_refused() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        std::fs::write(folder.path().join("relay.db"), [7; 8_192]).expect("written");
-        let opened = SqliteStore::open(&folder.path().join("relay.db"), contract::BOUNDS).await;
-        assert_eq!(opened.err(), Some(StoreError::Corrupt));
-    }
-
-    #[tokio::test]
-    async fn a_database_of_a_newer_version_is_refused_and_left_alone() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        open(folder.path()).await.close().await;
-        let path = folder.path().join("relay.db");
-        let mut db = SqliteConnectOptions::new().filename(&path).connect().await.expect("opens");
-        sqlx::query(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-             VALUES (9999, 'later', 1, x'00', 0)",
-        )
-        .execute(&mut db)
-        .await
-        .expect("written");
-        drop(db);
-        let opened = SqliteStore::open(&path, contract::BOUNDS).await;
-        assert_eq!(opened.err(), Some(StoreError::TooNew));
-    }
-
-    fn greeting(n: u8) -> Greeting {
-        let (group, device) = (RelayGroupId::from_bytes([n; 32]), DeviceId::from_bytes([n; 32]));
-        Greeting { group, device, read: None, new_log_id: LogId::from_bytes([n; 16]), now_ms: 0 }
-    }
-
-    fn blob(n: u8) -> NewBlob {
-        NewBlob {
-            blob_id: BlobId::from_bytes([n; 16]),
-            kind: Kind::Data,
-            key_id: KeyId::from_bytes([1; 16]),
-            sender: DeviceId::from_bytes([n; 32]),
-            envelope: Bytes::from(vec![n; 400]),
-            received_ms: 0,
-            expires_ms: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_comes_late_for_a_forgotten_group_meets_no_other_log() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let bounds = Bounds { groups: 1, ..contract::BOUNDS };
-        let store = SqliteStore::open(&folder.path().join("relay.db"), bounds).await.expect("opens");
-        let gone = store.greet(greeting(1)).await.expect("room").log;
-        // Its session is over. Its push waits for the writer with the greeting that takes the group's place.
-        let late = [blob(7)].into();
-        let (pushed, entered) = tokio::join!(store.append(&gone, late), store.greet(greeting(2)));
-        assert_eq!(pushed, Ok(vec![Err(ErrorCode::NotFound)]));
-        let entered = entered.expect("room");
-        assert_ne!(entered.log.no, gone.no);
-        let span = Span { after: RelayCursor::START, rows_max: 9, bytes_max: 9_000 };
-        assert_eq!(store.rows(&entered.log, span, 0).await, Ok(Some(Vec::new())));
-        let first = store.append(&entered.log, vec![blob(9)]).await.expect("works").remove(0);
-        assert_eq!(first.expect("room").cursor, RelayCursor::new(1));
-    }
-
-    #[tokio::test]
-    async fn a_group_whose_rows_cannot_be_written_fails_alone() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let store = open(folder.path()).await;
-        let [damaged, sound] = [1, 2].map(greeting).map(|greeting| store.greet(greeting));
-        let (damaged, sound) = (damaged.await.expect("room"), sound.await.expect("room"));
-        let other = SqliteConnectOptions::new().filename(folder.path().join("relay.db"));
-        sqlx::query(
-            "INSERT INTO entries (group_no, cursor, blob_id, kind, key_id, sender, run, size, received_ms)
-             VALUES (?, 1, x'00', 1, x'00', x'00', x'00', 0, 0)",
-        )
-        .bind(damaged.log.no)
-        .execute(&mut other.connect().await.expect("opens"))
-        .await
-        .expect("written");
-        let (one, two) = ([blob(1)].into(), [blob(2)].into());
-        let (failed, appended) = tokio::join!(store.append(&damaged.log, one), store.append(&sound.log, two));
-        assert!(matches!(failed, Err(StoreError::Database(_))), "{failed:?}");
-        assert_eq!(appended.expect("works")[0].expect("room").cursor, RelayCursor::new(1));
-    }
 }

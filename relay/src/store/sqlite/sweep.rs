@@ -13,6 +13,8 @@ use sync_types::{RelayCursor, Run};
 use super::{
     bytes_at, fault,
     groups::visited,
+    ids,
+    place::{cursor_at, group_at, place, places},
     signed,
     transaction::transaction,
     unsigned_at,
@@ -73,6 +75,8 @@ impl Writer {
             *kept = kept.saturating_sub(cut.dropped * TOMBSTONE_BYTES);
             swept.dropped += cut.dropped;
         }
+        let is_cut = |no: &i64, cursor: RelayCursor| cuts.get(no).is_some_and(|cut| cursor <= cut.floor);
+        self.books.shared.fresh().retain(|(no, _), cursor| !is_cut(no, *cursor));
         swept.more |= swept.dropped >= STEP_ROWS.cast_unsigned();
 
         let unvisited = unvisited(&mut self.db, sweep.devices_before_ms).await?;
@@ -81,7 +85,7 @@ impl Writer {
         if sweep.vacuum {
             swept.more |= vacuum(&mut self.db).await?;
         }
-        self.books.db_bytes = measure(&mut self.db).await?;
+        self.books.db_bytes = measure(&mut self.db, &self.books.shared).await?;
         self.books.shared.db_bytes.store(self.books.db_bytes, Ordering::Relaxed);
         Ok(swept)
     }
@@ -100,7 +104,7 @@ async fn keep_clock(db: &mut SqliteConnection, sweep: Sweep) -> Result<(), Store
 /// Turns rows whose time is over into tombstones; says how many rows and bytes that were in each group.
 async fn expire(db: &mut SqliteConnection, now_ms: u64) -> Result<HashMap<i64, (u64, u64)>, StoreError> {
     let due = sqlx::query(
-        "SELECT group_no, cursor, size FROM entries
+        "SELECT place, size FROM entries
          WHERE expires_ms IS NOT NULL AND envelope IS NOT NULL AND expires_ms <= ? ORDER BY expires_ms LIMIT ?",
     )
     .bind(signed(now_ms))
@@ -110,16 +114,15 @@ async fn expire(db: &mut SqliteConnection, now_ms: u64) -> Result<HashMap<i64, (
     .map_err(fault)?;
     let mut freed = HashMap::<i64, (u64, u64)>::new();
     for row in due {
-        let no: i64 = row.try_get(0).map_err(fault)?;
-        sqlx::query("UPDATE entries SET envelope = NULL WHERE group_no = ? AND cursor = ?")
-            .bind(no)
-            .bind(signed(unsigned_at(&row, 1)?))
+        let place: i64 = row.try_get(0).map_err(fault)?;
+        sqlx::query("UPDATE entries SET envelope = NULL WHERE place = ?")
+            .bind(place)
             .execute(&mut *db)
             .await
             .map_err(fault)?;
-        let (rows, bytes) = freed.entry(no).or_default();
+        let (rows, bytes) = freed.entry(group_at(place)).or_default();
         *rows += 1;
-        *bytes += unsigned_at(&row, 2)?;
+        *bytes += unsigned_at(&row, 1)?;
     }
     for (no, (rows, bytes)) in &freed {
         charge(db, *no, *bytes, rows * TOMBSTONE_BYTES).await?;
@@ -132,42 +135,42 @@ async fn cut_fronts(db: &mut SqliteConnection) -> Result<HashMap<i64, Cut>, Stor
     let starts_dead = sqlx::query(
         "SELECT groups.no, groups.floor_cursor,
                 MIN(groups.head_cursor, IFNULL((SELECT MIN(acked) FROM devices WHERE group_no = groups.no), groups.head_cursor))
-         FROM groups JOIN entries ON entries.group_no = groups.no AND entries.cursor = groups.floor_cursor + 1
+         FROM groups JOIN entries ON entries.place = (groups.no << 35 | groups.floor_cursor + 1)
          WHERE entries.envelope IS NULL",
     )
     .fetch_all(&mut *db)
     .await
     .map_err(fault)?;
     let mut cuts = HashMap::new();
-    let mut left = STEP_ROWS;
+    let mut left = STEP_ROWS.cast_unsigned();
     for row in starts_dead {
-        let (no, floor): (i64, i64) = (row.try_get(0).map_err(fault)?, row.try_get(1).map_err(fault)?);
-        let read: i64 = row.try_get(2).map_err(fault)?;
-        let reach = read.min(floor + left);
+        let (no, floor) = (row.try_get(0).map_err(fault)?, RelayCursor::new(unsigned_at(&row, 1)?));
+        let read = RelayCursor::new(unsigned_at(&row, 2)?);
+        let reach = read.min(RelayCursor::new(floor.get() + left));
         if reach <= floor {
             continue;
         }
         // The last row before the first living one, or the last within reach.
         let last = sqlx::query(
-            "SELECT cursor, run FROM entries WHERE group_no = ?1 AND cursor <= MIN(?3, IFNULL(
-                 (SELECT MIN(cursor) - 1 FROM entries WHERE group_no = ?1 AND cursor BETWEEN ?2 + 1 AND ?3
-                  AND envelope IS NOT NULL), ?3))
-             ORDER BY cursor DESC LIMIT 1",
+            "SELECT place, run FROM entries WHERE place > ?1 AND place <= IFNULL(
+                 (SELECT MIN(place) - 1 FROM entries WHERE place BETWEEN ?1 + 1 AND ?2 AND envelope IS NOT NULL), ?2)
+             ORDER BY place DESC LIMIT 1",
         )
-        .bind(no)
-        .bind(floor)
-        .bind(reach)
+        .bind(place(no, floor))
+        .bind(place(no, reach))
         .fetch_one(&mut *db)
         .await
         .map_err(fault)?;
+        let last_place: i64 = last.try_get(0).map_err(fault)?;
         let cut = Cut {
-            floor: RelayCursor::new(unsigned_at(&last, 0)?),
+            floor: cursor_at(last_place),
             run: Run::from_bytes(bytes_at(&last, 1)?),
-            dropped: unsigned_at(&last, 0)? - floor.cast_unsigned(),
+            dropped: cursor_at(last_place).get() - floor.get(),
         };
-        sqlx::query("DELETE FROM entries WHERE group_no = ? AND cursor <= ?")
-            .bind(no)
-            .bind(signed(cut.floor.get()))
+        ids::forget(&mut *db, *places(no).start(), last_place).await?;
+        sqlx::query("DELETE FROM entries WHERE place BETWEEN ? AND ?")
+            .bind(*places(no).start())
+            .bind(last_place)
             .execute(&mut *db)
             .await
             .map_err(fault)?;
@@ -179,9 +182,9 @@ async fn cut_fronts(db: &mut SqliteConnection) -> Result<HashMap<i64, Cut>, Stor
             .await
             .map_err(fault)?;
         charge(db, no, cut.dropped * TOMBSTONE_BYTES, 0).await?;
-        left -= signed(cut.dropped);
+        left -= cut.dropped;
         cuts.insert(no, cut);
-        if left <= 0 {
+        if left == 0 {
             break;
         }
     }

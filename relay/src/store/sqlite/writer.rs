@@ -18,7 +18,7 @@ use sync_types::{DeviceId, ErrorCode, RelayCursor};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{Shared, append::Batch, fault, signed, transaction::transaction};
+use super::{Shared, append::Batch, fault, ids, signed, transaction::transaction};
 use crate::store::{Appended, Bounds, Greeted, Greeting, GroupLog, NewBlob, StoreError, Sweep, Swept};
 
 /// Requests taken into one transaction at most.
@@ -65,7 +65,7 @@ impl Writer {
         bounds: Bounds,
         group_bytes: HashMap<i64, u64>,
     ) -> Result<Self, StoreError> {
-        let db_bytes = measure(&mut db).await?;
+        let db_bytes = measure(&mut db, &shared).await?;
         shared.db_bytes.store(db_bytes, Ordering::Relaxed);
         Ok(Self { db, books: Books { shared, bounds, group_bytes, db_bytes, acks: BTreeMap::new() } })
     }
@@ -117,6 +117,7 @@ impl Writer {
         }
         if !appends.is_empty() {
             self.append(appends).await;
+            self.index_fresh().await;
         }
         for (sweep, reply) in sweeps {
             self.note_acks().await;
@@ -184,8 +185,8 @@ async fn write_acks(
     Ok(())
 }
 
-/// Bytes of the database in use: all its pages but the free ones.
-pub(super) async fn measure(db: &mut SqliteConnection) -> Result<u64, StoreError> {
+/// Bytes of the database in use: all its pages but the free ones, and what the index of blobs has still to grow by.
+pub(super) async fn measure(db: &mut SqliteConnection, shared: &Shared) -> Result<u64, StoreError> {
     let row = sqlx::query(
         "SELECT (pages.page_count - free.freelist_count) * size.page_size
          FROM pragma_page_count AS pages, pragma_freelist_count AS free, pragma_page_size AS size",
@@ -193,5 +194,6 @@ pub(super) async fn measure(db: &mut SqliteConnection) -> Result<u64, StoreError
     .fetch_one(db)
     .await
     .map_err(fault)?;
-    row.try_get::<i64, _>(0).map_err(fault).map(i64::cast_unsigned)
+    let pages: i64 = row.try_get(0).map_err(fault)?;
+    Ok(pages.cast_unsigned() + ids::footprint(shared.fresh().len()))
 }
