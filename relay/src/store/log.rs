@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use sync_types::{BlobId, DeviceId, LogId, RelayCursor, RelayGroupId, Run};
+use sync_types::{BlobId, DeviceId, LogId, RelayCursor, RelayGroupId, Run, limits::IN_FLIGHT_MAX};
 use tokio::sync::watch;
 
 use super::{Span, StoredRow};
@@ -82,18 +82,27 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    const ROWS_MAX: usize = 256;
-    const BYTES_MAX: usize = 128 * 1024;
+    /// What a device may have pushed without an answer, and as much again: whoever follows while it drains its queue,
+    /// itself included, is not sent to the database for rows that were written a moment ago.
+    const ROWS_MAX: usize = 2 * IN_FLIGHT_MAX;
+    /// Of a log among few.
+    const BYTES_MAX: usize = 1024 * 1024;
+    /// Of a log among very many.
+    const BYTES_MIN: usize = 128 * 1024;
+    /// Of all logs, as long as each may have its least.
+    const ALL_BYTES: usize = 32 * 1024 * 1024;
 
-    /// Adds the rows that were just written, and lets go of the oldest.
-    pub(crate) fn extend(&mut self, rows: impl IntoIterator<Item = StoredRow>) {
+    /// Adds the rows that were just written, and lets go of the oldest. Room is shared with so many logs.
+    pub(crate) fn extend(&mut self, rows: impl IntoIterator<Item = StoredRow>, logs: u64) {
+        let logs = usize::try_from(logs).unwrap_or(usize::MAX).max(1);
+        let bytes_max = (Self::ALL_BYTES / logs).clamp(Self::BYTES_MIN, Self::BYTES_MAX);
         for row in rows {
             if self.rows.back().is_some_and(|last| last.cursor.next() != row.cursor) {
                 self.clear();
             }
             self.bytes += row.len();
             self.rows.push_back(row);
-            while self.rows.len() > Self::ROWS_MAX || self.bytes > Self::BYTES_MAX {
+            while self.rows.len() > Self::ROWS_MAX || self.bytes > bytes_max {
                 let Some(oldest) = self.rows.pop_front() else { break };
                 self.bytes -= oldest.len();
             }
@@ -154,12 +163,12 @@ mod tests {
     fn a_tail_answers_only_what_it_holds_whole() {
         let mut tail = Tail::default();
         assert_eq!(tail.read(span(0, 9)), None);
-        tail.extend((5..9).map(|cursor| row(cursor, 10)));
+        tail.extend((5..9).map(|cursor| row(cursor, 10)), 1);
         assert_eq!(tail.read(span(3, 9)), None, "row 4 is not here");
         assert_eq!(tail.read(span(4, 2)).expect("here").len(), 2);
         assert_eq!(tail.read(span(8, 9)), Some(Vec::new()));
         assert_eq!(tail.read(span(9, 9)), None);
-        tail.extend([row(20, 10)]);
+        tail.extend([row(20, 10)], 1);
         assert_eq!(tail.read(span(6, 9)), None, "rows 9 to 19 are not here");
         assert_eq!(tail.read(span(19, 9)).expect("here").len(), 1);
     }
@@ -167,12 +176,15 @@ mod tests {
     #[test]
     fn a_tail_is_bounded_in_rows_and_in_bytes() {
         let mut tail = Tail::default();
-        tail.extend((1..1_000).map(|cursor| row(cursor, 1)));
+        tail.extend((1..10_000).map(|cursor| row(cursor, 1)), 1);
         assert_eq!(tail.rows.len(), Tail::ROWS_MAX);
-        tail.extend((1_000..1_010).map(|cursor| row(cursor, Tail::BYTES_MAX / 4)));
-        assert!(tail.bytes <= Tail::BYTES_MAX && tail.rows.len() == 4);
-        tail.extend([row(1_010, Tail::BYTES_MAX * 2)]);
-        assert_eq!((tail.rows.len(), tail.bytes), (0, 0));
+        for (logs, bytes_max) in [(1, Tail::BYTES_MAX), (64, Tail::ALL_BYTES / 64), (1_000_000, Tail::BYTES_MIN)] {
+            tail.clear();
+            tail.extend((10_000..10_010).map(|cursor| row(cursor, bytes_max / 4)), logs);
+            assert_eq!((tail.rows.len(), tail.bytes), (4, bytes_max));
+            tail.extend([row(10_010, bytes_max * 2)], logs);
+            assert_eq!((tail.rows.len(), tail.bytes), (0, 0));
+        }
     }
 
     #[test]

@@ -129,6 +129,7 @@ impl Batch {
         books.db_bytes = self.db_bytes;
         books.shared.db_bytes.store(self.db_bytes, Ordering::Relaxed);
         let mut fresh = books.shared.fresh();
+        let logs = books.shared.group_count();
         for (no, extended) in self.logs {
             fresh.extend(extended.rows.iter().map(|(_, blob, row)| ((no, blob.blob_id), row.cursor)));
             books.group_bytes.insert(no, extended.bytes);
@@ -137,7 +138,7 @@ impl Batch {
             if extended.log.head.receiver_count() == 0 {
                 tail.clear();
             } else {
-                tail.extend(extended.rows.into_iter().map(|(.., row)| row));
+                tail.extend(extended.rows.into_iter().map(|(.., row)| row), logs);
             }
             drop(tail);
             extended.log.head.send_replace(extended.head);

@@ -46,8 +46,9 @@ use writer::{Write, Writer};
 
 /// Connections that read.
 const READERS: u32 = 4;
-/// Rows a reader fetches ahead. Few, because each may be a mebibyte.
-const READ_AHEAD: usize = 8;
+/// Rows a reader fetches ahead: a page is bounded in bytes by its query, and fetching it row by row would pass each of
+/// them from thread to thread.
+const READ_AHEAD: usize = 256;
 /// Requests that may wait for the writer; whoever comes then waits to be queued.
 const QUEUE: usize = 1_024;
 /// What the write-ahead log is cut back to once it was longer.
