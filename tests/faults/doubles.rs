@@ -75,7 +75,7 @@ async fn says(what: Says, welcome: &[u8], line: &mut Line) {
         }
         Says::EndlessNotices => {
             line.say(welcome).await;
-            let notice = frame(0x31, &(Bytes::new(&[7; 16]), 9, Bytes::new(&[7; 32]), 400, 0));
+            let notice = frame(kind::NOTIFY, &(Bytes::new(&[7; 16]), 9, Bytes::new(&[7; 32]), 400, 0));
             let notices = notice.repeat(1_000);
             while line.say_within(&notices, Duration::from_secs(2)).await {}
         }

@@ -37,6 +37,8 @@ pub mod kind {
     pub const PULL: u8 = 0x20;
     /// `PULL_RESPONSE`
     pub const PAGE: u8 = 0x21;
+    /// NOTIFY
+    pub const NOTIFY: u8 = 0x31;
     /// ERROR
     pub const ERROR: u8 = 0xFF;
 }
@@ -210,11 +212,14 @@ impl Line {
         let _ = self.send.finish();
     }
 
-    /// The next frame; nothing once the other side has hung up.
+    /// The next frame but for notices, which come when they like; nothing once the other side has hung up.
     pub async fn hear(&mut self) -> Option<Frame> {
         let next = async {
             loop {
                 if let Some(frame) = self.cut() {
+                    if frame.kind == kind::NOTIFY {
+                        continue;
+                    }
                     return Some(frame);
                 }
                 let chunk = self.receive.read_chunk(1 << 20).await.ok().flatten()?;
