@@ -2,8 +2,8 @@
 //!
 //! Each side is a state machine without I/O: [`Creator`] on the device that invites, [`Joiner`] on the one that comes.
 //! Both take a [`PairingInput`] and return [`PairingAction`]s to perform in order. The messages travel through a relay's
-//! mailbox, or later directly: nothing here knows the difference, and nothing changes when the password comes from a
-//! QR code instead of a keyboard.
+//! mailbox, or later directly: nothing here knows the difference. An invite has two passwords, one that a person can
+//! type and one in a link or QR code; the joiner says which of them it was given, and that is all that differs.
 //!
 //! | who could be in between | what stops them |
 //! | --- | --- |

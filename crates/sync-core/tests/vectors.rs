@@ -17,13 +17,14 @@ use sync_core::{
     seal::{Draft, open, seal},
     stored::Secrets,
 };
-use sync_types::{BlobHash, InviteCode, Kind, PushId, RelayId, Seq};
+use sync_types::{BlobHash, Invite, InviteCode, InviteLink, Kind, PushId, RelayId, Seq, invite::Form};
 
 const ROOT: [u8; 32] = [0x11; 32];
 const EPOCH: [u8; 32] = [0x22; 32];
 const CREATOR: [u8; 32] = [0x33; 32];
 const JOINER: [u8; 32] = [0x44; 32];
 const RELAY: [u8; 32] = [0x55; 32];
+const LINK: [u8; 32] = [0x66; 32];
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
     HEXLOWER.encode(bytes.as_ref())
@@ -119,8 +120,21 @@ fn secrets_rest_as_ever() {
 }
 
 #[test]
-fn pairing_goes_as_ever() {
+fn pairing_by_code_goes_as_ever() {
+    assert_as_written("pairing.json", &pairing(Form::Code));
+}
+
+#[test]
+fn pairing_by_link_goes_as_ever() {
+    assert_as_written("pairing-link.json", &pairing(Form::Link));
+}
+
+/// A pairing with a joiner that was given this form of the invite.
+fn pairing(form: Form) -> Value {
     let code: InviteCode = "ABCD-EFGH-JKMN-PQRS".parse().expect("a code");
+    let link = InviteLink::new(code.mailbox(), LINK, vec!["http://relay.example".to_owned()]);
+    let (code_text, link_text) = (code.to_text(), link.to_text(InviteLink::SCHEME));
+    let given: Invite = if form == Form::Code { &code_text } else { &link_text }.parse().expect("an invite");
     let keys = keys();
     let group = keys.group_id();
     let (host, host_kem) = (DeviceKey::from_seed(&CREATOR), DeviceKem::from_bytes(&CREATOR));
@@ -129,10 +143,8 @@ fn pairing_goes_as_ever() {
     let genesis = Genesis::create(&group, (&host, &host_kem), &profile("desk"), 1);
     assert!(matches!(roster.apply(genesis.clone()), Ok(Change::Added(_))));
 
-    let (mut creator, mut from_creator) =
-        Creator::start(group, &profile("desk"), code.mailbox(), code.password(), &mut rng(1));
-    let (mut joiner, mut from_joiner) =
-        Joiner::start(secrets, profile("phone"), code.mailbox(), code.password(), &mut rng(2));
+    let (mut creator, mut from_creator) = Creator::start(group, &profile("desk"), &code, &link, &mut rng(1));
+    let (mut joiner, mut from_joiner) = Joiner::start(secrets, profile("phone"), &given, &mut rng(2));
     let mut messages: Vec<Bytes> = Vec::new();
     let mut digits = Vec::new();
     let mut joined = None;
@@ -187,8 +199,10 @@ fn pairing_goes_as_ever() {
     }
     assert!(done && digits[0] == digits[1]);
     let joined = joined.expect("admitted");
-    let now = json!({
-        "code": code.to_text(),
+    json!({
+        "code": code_text,
+        "link": link_text,
+        "joiner_was_given": form.name(),
         "group_root": hex(ROOT),
         "epoch": 7,
         "epoch_secret": hex(EPOCH),
@@ -203,6 +217,5 @@ fn pairing_goes_as_ever() {
         "joined": hex(&joined),
         "joined_hash": hex(EntryHash::of(&joined).as_bytes()),
         "roster_head": hex(roster.head()),
-    });
-    assert_as_written("pairing.json", &now);
+    })
 }

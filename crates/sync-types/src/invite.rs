@@ -1,23 +1,108 @@
-//! The sixteen characters a person reads from one screen and types into another.
+//! What one person carries from a device that invites to one that joins: a short code, or a link.
 //!
-//! `XXXX-XXXX-XXXX-XXXX` in Crockford's base32 (<https://www.crockford.com/base32.html>): the first eight name a
-//! mailbox, the last eight are the password that never leaves the two devices. Lower case, blanks and hyphens
-//! don't matter, and O, I and L are read as 0, 1 and 1.
+//! Both name a mailbox and hold a password that no relay sees; they differ in how many bits a person can carry. A
+//! code is typed; a link is opened, pasted, or drawn as a QR code. Neither holds a secret of the group.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use self::{
+    code::{InviteCode, ParseCodeError},
+    link::{InviteLink, ParseLinkError},
+};
+
+mod code;
+mod link;
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const HALF: usize = 8;
 
-/// Text that is no pairing code: wrong length, or a character codes don't have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a pairing code has sixteen letters and digits")]
-pub struct ParseCodeError;
+/// Which of an invite's two passwords a joiner was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Form {
+    /// The forty bits of an [`InviteCode`].
+    Code = 0,
+    /// The 256 bits of an [`InviteLink`].
+    Link = 1,
+}
 
-/// The public half of a code: what a relay knows an invite by.
+impl Form {
+    /// The form of this number, if it is one.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Code),
+            1 => Some(Self::Link),
+            _ => None,
+        }
+    }
+
+    /// Its name in what both sides feed the key exchange.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// An invite as a person hands it over, in either form.
+#[derive(Debug)]
+pub enum Invite {
+    /// Typed.
+    Code(InviteCode),
+    /// Opened, pasted or scanned.
+    Link(InviteLink),
+}
+
+/// Text that is neither a pairing code nor an invite link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseInviteError {
+    /// No code, and nothing that looks like a link.
+    #[error(transparent)]
+    Code(#[from] ParseCodeError),
+    /// A link, but not a whole one.
+    #[error(transparent)]
+    Link(#[from] ParseLinkError),
+}
+
+impl Invite {
+    /// The mailbox it leads to.
+    pub fn mailbox(&self) -> MailboxName {
+        match self {
+            Self::Code(code) => code.mailbox(),
+            Self::Link(link) => link.mailbox(),
+        }
+    }
+
+    /// Its form.
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Code(_) => Form::Code,
+            Self::Link(_) => Form::Link,
+        }
+    }
+
+    /// What no relay may know: the bytes that both sides feed the password-authenticated key exchange.
+    pub fn password(&self) -> &[u8] {
+        match self {
+            Self::Code(code) => code.password(),
+            Self::Link(link) => link.password(),
+        }
+    }
+}
+
+impl FromStr for Invite {
+    type Err = ParseInviteError;
+
+    fn from_str(text: &str) -> Result<Self, ParseInviteError> {
+        // No code holds what every link does.
+        if text.contains('#') { Ok(Self::Link(text.parse()?)) } else { Ok(Self::Code(text.parse()?)) }
+    }
+}
+
+/// The public part of an invite: what a relay knows it by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxName([u8; HALF]);
 
@@ -66,61 +151,6 @@ impl<'de> Deserialize<'de> for MailboxName {
     }
 }
 
-/// A whole code. It holds a secret: it zeroizes, and only [`InviteCode::to_text`] shows it.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct InviteCode {
-    mailbox: [u8; HALF],
-    password: [u8; HALF],
-}
-
-impl InviteCode {
-    /// Eighty random bits as a code: forty for the mailbox, forty for the password.
-    pub fn from_random(mailbox: [u8; 5], password: [u8; 5]) -> Self {
-        Self { mailbox: encode(mailbox), password: encode(password) }
-    }
-
-    /// What the relay may know.
-    pub fn mailbox(&self) -> MailboxName {
-        MailboxName(self.mailbox)
-    }
-
-    /// What it may not: eight characters, as both sides feed them to the password-authenticated key exchange.
-    pub fn password(&self) -> &[u8] {
-        &self.password
-    }
-
-    /// `XXXX-XXXX-XXXX-XXXX`, for a person's eyes.
-    pub fn to_text(&self) -> String {
-        let mut text = String::with_capacity(19);
-        for (index, byte) in self.mailbox.iter().chain(&self.password).enumerate() {
-            if index > 0 && index % 4 == 0 {
-                text.push('-');
-            }
-            text.push(char::from(*byte));
-        }
-        text
-    }
-}
-
-impl fmt::Debug for InviteCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InviteCode(..)")
-    }
-}
-
-impl FromStr for InviteCode {
-    type Err = ParseCodeError;
-
-    fn from_str(text: &str) -> Result<Self, ParseCodeError> {
-        let mut both: [u8; 2 * HALF] = normal(text)?;
-        let mut code = Self { mailbox: [0; HALF], password: [0; HALF] };
-        code.mailbox.copy_from_slice(&both[..HALF]);
-        code.password.copy_from_slice(&both[HALF..]);
-        both.zeroize();
-        Ok(code)
-    }
-}
-
 fn encode(random: [u8; 5]) -> [u8; HALF] {
     let bits = random.iter().fold(0u64, |bits, byte| (bits << 8) | u64::from(*byte));
     std::array::from_fn(|index| ALPHABET[usize::try_from((bits >> (35 - 5 * index)) & 31).expect("five bits")])
@@ -143,32 +173,4 @@ fn normal<const N: usize>(text: &str) -> Result<[u8; N], ParseCodeError> {
         len += 1;
     }
     if len == N { Ok(normal) } else { Err(ParseCodeError) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_code_survives_the_ways_people_type() {
-        let code = InviteCode::from_random([0x00, 0x44, 0x32, 0x14, 0xC7], [0xFF; 5]);
-        assert_eq!(code.to_text(), "0123-4567-ZZZZ-ZZZZ");
-        for typed in ["0123-4567-ZZZZ-ZZZZ", "o123 4567 zzzz zzzz", "OL234567zzzzzzzz\n", "0i23-4567--ZZZZ-ZZZZ"] {
-            let parsed: InviteCode = typed.parse().expect(typed);
-            assert_eq!(parsed.to_text(), code.to_text(), "{typed}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_code_is_refused() {
-        for typed in ["", "0123", "0123-4567-ZZZZ-ZZZU", "0123-4567-ZZZZ-ZZZZ-0", "0123-4567-ZZZZ-ZZZé"] {
-            assert_eq!(typed.parse::<InviteCode>().err(), Some(ParseCodeError), "{typed}");
-        }
-    }
-
-    #[test]
-    fn a_code_does_not_print() {
-        let code = InviteCode::from_random([1; 5], [2; 5]);
-        assert!(!format!("{code:?} {:?}", code.mailbox()).contains(code.mailbox().as_str()));
-    }
 }

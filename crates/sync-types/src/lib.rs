@@ -29,5 +29,5 @@ pub use id::{
     AuthPublic, BlobHash, BlobId, DeviceId, GroupId, KeyId, LocalLogId, LogId, PushId, RelayGroupId, RelayId,
     RequestId, Run,
 };
-pub use invite::InviteCode;
+pub use invite::{Invite, InviteCode, InviteLink};
 pub use message::{DeviceMsg, RelayMsg};

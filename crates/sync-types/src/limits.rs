@@ -60,6 +60,10 @@ pub const RELAYS_MAX: usize = 16;
 /// Longest name of a relay (address, ticket, or id and host), in bytes.
 pub const RELAY_NAME_LEN_MAX: usize = 512;
 
+/// Longest invite link, in bytes: what a QR code holds that a camera still reads, and more.
+pub const LINK_LEN_MAX: usize = 4 * KIB;
+/// Relays named in an invite link.
+pub const LINK_RELAYS_MAX: usize = 4;
 /// How long an invite lives.
 pub const INVITE_TTL: Duration = Duration::from_secs(600);
 /// Messages in one mailbox.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use rand_core::CryptoRng;
 use serde_bytes::ByteArray;
-use sync_types::{DeviceId, GroupId, invite::MailboxName};
+use sync_types::{DeviceId, GroupId, InviteCode, InviteLink, invite::Form};
 use zeroize::Zeroizing;
 
 use super::{
@@ -37,8 +37,8 @@ pub struct Creator {
 }
 
 enum State {
-    /// For message 1.
-    AwaitAnswer { pake: Pake, noise_seed: Seed },
+    /// For message 1, which says whose password it answers.
+    AwaitAnswer { code: Pake, link: Pake, noise_seed: Seed },
     /// For message 3.
     AwaitRequest { handshake: Handshake, joiner_nonce: [u8; 32] },
     /// Both screens show the digits; message 5 says that the other person confirmed.
@@ -52,15 +52,19 @@ enum State {
 }
 
 impl Creator {
-    /// Starts an invite into `group`: the code's mailbox, and the password in its other half.
+    /// Starts an invite into `group`: a mailbox, and the two passwords to it. Both share the one guess that an invite
+    /// allows.
     pub fn start(
         group: GroupId,
         profile: &Profile,
-        mailbox: MailboxName,
-        password: &[u8],
+        code: &InviteCode,
+        link: &InviteLink,
         rng: &mut impl CryptoRng,
     ) -> (Self, Vec<PairingAction<JoinRequest>>) {
-        let (pake, element) = Pake::start(Side::Creator, &mailbox, password, seed(rng));
+        let mailbox = code.mailbox();
+        let mut begin = |password: (Form, &[u8])| Pake::start(Side::Creator, &mailbox, password, seed(rng));
+        let (code, for_code) = begin((Form::Code, code.password()));
+        let (link, for_link) = begin((Form::Link, link.password()));
         let mut nonce = [0; 32];
         rng.fill_bytes(&mut nonce);
         let reveal = wire::say(&Reveal {
@@ -68,7 +72,7 @@ impl Creator {
             name: profile.name().into(),
             platform: profile.platform().into(),
         });
-        let message = Opening { element, commitment: commitment(&reveal) }.to_bytes();
+        let message = Opening { elements: [for_code, for_link], commitment: commitment(&reveal) }.to_bytes();
         let mut transcript = Transcript::new();
         transcript.add(&message);
         let creator = Self {
@@ -77,7 +81,7 @@ impl Creator {
             reveal,
             nonce,
             transcript,
-            state: State::AwaitAnswer { pake, noise_seed: seed(rng) },
+            state: State::AwaitAnswer { code, link, noise_seed: seed(rng) },
         };
         (creator, vec![Action::Create { name: mailbox, message }, Action::Wait { from: 1 }])
     }
@@ -149,7 +153,7 @@ impl Creator {
 
     fn receive(&mut self, state: State, index: u8, message: &[u8]) -> Step {
         match (state, index) {
-            (State::AwaitAnswer { pake, noise_seed }, 1) => self.answered(pake, noise_seed, message),
+            (State::AwaitAnswer { code, link, noise_seed }, 1) => self.answered(code, link, noise_seed, message),
             (State::AwaitRequest { handshake, joiner_nonce }, 3) => self.requested(handshake, joiner_nonce, message),
             (State::Deciding { mut channel, request, approved, confirmed: false }, 5) => {
                 wire::hear_signal(Signal::Confirm, &open(&mut channel, message)?)?;
@@ -180,8 +184,12 @@ impl Creator {
     }
 
     /// Message 1: the one guess at the password. Message 2 proves ours.
-    fn answered(&mut self, pake: Pake, noise_seed: Seed, message: &[u8]) -> Step {
+    fn answered(&mut self, code: Pake, link: Pake, noise_seed: Seed, message: &[u8]) -> Step {
         let (answer, unconfirmed) = Answer::read(message)?;
+        let pake = match answer.form {
+            Form::Code => code,
+            Form::Link => link,
+        };
         let key = pake.finish(&answer.element).map_err(|_| PairingError::Broken)?;
         if !key.is_confirmed(Side::Joiner, &self.transcript.with(unconfirmed), &answer.confirmation) {
             return Err(PairingError::WrongCode);
@@ -292,6 +300,7 @@ fn seal(channel: &mut Channel, text: &[u8]) -> Bytes {
 mod tests {
     use chacha20::ChaCha20Rng;
     use rand_core::SeedableRng;
+    use sync_types::Invite;
 
     use super::*;
     use crate::{
@@ -300,12 +309,17 @@ mod tests {
         stored::Secrets,
     };
 
+    fn code() -> InviteCode {
+        "ABCD-EFGH-JKMN-PQRS".parse().expect("a code")
+    }
+
     fn start() -> (Creator, Bytes) {
         let profile = Profile::new("desk", "linux", "app").expect("a short app id");
-        let mailbox = "ABCDEFGH".parse().expect("a name");
+        let code = code();
+        let link = InviteLink::new(code.mailbox(), [8; 32], Vec::new());
         let mut rng = ChaCha20Rng::from_seed([1; 32]);
         let group = GroupId::from_bytes([7; 32]);
-        let (creator, actions) = Creator::start(group, &profile, mailbox, b"password", &mut rng);
+        let (creator, actions) = Creator::start(group, &profile, &code, &link, &mut rng);
         let [Action::Create { message, .. }, Action::Wait { from: 1 }] = &actions[..] else { panic!("{actions:?}") };
         (creator, message.clone())
     }
@@ -350,9 +364,8 @@ mod tests {
         let secrets =
             Secrets { device: DeviceKey::from_seed(&[4; 32]), kem: DeviceKem::from_bytes(&[4; 32]), group: None };
         let profile = Profile::new("phone", "android", "app").expect("a short app id");
-        let mailbox = "ABCDEFGH".parse().expect("a name");
         let mut rng = ChaCha20Rng::from_seed([2; 32]);
-        let (mut joiner, _) = Joiner::start(secrets, profile, mailbox, b"password", &mut rng);
+        let (mut joiner, _) = Joiner::start(secrets, profile, &Invite::Code(code()), &mut rng);
 
         for index in [0, 2] {
             let actions = joiner.handle(PairingInput::Message { index, bytes: to_joiner });

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rand_core::CryptoRng;
 use serde_bytes::ByteArray;
-use sync_types::{GroupId, invite::MailboxName, limits::MAILBOX_MESSAGES_MAX};
+use sync_types::{GroupId, Invite, invite::Form, limits::MAILBOX_MESSAGES_MAX};
 use zeroize::Zeroizing;
 
 use super::{
@@ -36,7 +36,7 @@ pub struct Joiner {
 
 enum State {
     /// For message 0.
-    AwaitOpening { pake: Pake, element: [u8; ELEMENT_LEN], noise_seed: Seed },
+    AwaitOpening { form: Form, pake: Pake, element: [u8; ELEMENT_LEN], noise_seed: Seed },
     /// For message 2.
     AwaitProof { key: PakeKey, commitment: [u8; 32], noise_seed: Seed },
     /// For message 4.
@@ -50,16 +50,16 @@ enum State {
 }
 
 impl Joiner {
-    /// Starts an attempt with the keys this device made for it: the code's mailbox, and the password in its other
-    /// half. Secrets that hold a group's keys already are not for joining.
+    /// Starts an attempt with the keys this device made for it, and what its person was given. Secrets that hold a
+    /// group's keys already are not for joining.
     pub fn start(
         secrets: Secrets,
         profile: Profile,
-        mailbox: MailboxName,
-        password: &[u8],
+        invite: &Invite,
         rng: &mut impl CryptoRng,
     ) -> (Self, Vec<PairingAction<Box<Membership>>>) {
-        let (pake, element) = Pake::start(Side::Joiner, &mailbox, password, seed(rng));
+        let (mailbox, form) = (invite.mailbox(), invite.form());
+        let (pake, element) = Pake::start(Side::Joiner, &mailbox, (form, invite.password()), seed(rng));
         let mut nonce = [0; 32];
         rng.fill_bytes(&mut nonce);
         let joiner = Self {
@@ -67,7 +67,7 @@ impl Joiner {
             profile,
             nonce,
             transcript: Transcript::new(),
-            state: State::AwaitOpening { pake, element, noise_seed: seed(rng) },
+            state: State::AwaitOpening { form, pake, element, noise_seed: seed(rng) },
         };
         (joiner, vec![Action::Claim { name: mailbox }])
     }
@@ -96,7 +96,9 @@ impl Joiner {
 
     fn receive(&mut self, state: State, index: u8, message: &[u8]) -> Step {
         match (state, index) {
-            (State::AwaitOpening { pake, element, noise_seed }, 0) => self.opened(pake, &element, noise_seed, message),
+            (State::AwaitOpening { form, pake, element, noise_seed }, 0) => {
+                self.opened(form, pake, &element, noise_seed, message)
+            }
             (State::AwaitProof { key, commitment, noise_seed }, 2) => {
                 self.proven(&key, commitment, noise_seed, message)
             }
@@ -119,11 +121,18 @@ impl Joiner {
     }
 
     /// Message 0. Message 1 proves the password, and gives the other side its one guess.
-    fn opened(&mut self, pake: Pake, element: &[u8; ELEMENT_LEN], noise_seed: Seed, message: &[u8]) -> Step {
+    fn opened(
+        &mut self,
+        form: Form,
+        pake: Pake,
+        element: &[u8; ELEMENT_LEN],
+        noise_seed: Seed,
+        message: &[u8],
+    ) -> Step {
         let opening = Opening::read(message)?;
-        let key = pake.finish(&opening.element).map_err(|_| PairingError::Broken)?;
+        let key = pake.finish(opening.element(form)).map_err(|_| PairingError::Broken)?;
         self.transcript.add(message);
-        let unconfirmed = Answer::unconfirmed(element, &self.nonce);
+        let unconfirmed = Answer::unconfirmed(form, element, &self.nonce);
         let confirmation = key.confirmation(Side::Joiner, &self.transcript.with(&unconfirmed));
         let message = Bytes::from([&unconfirmed[..], &confirmation].concat());
         self.transcript.add(&message);
@@ -276,12 +285,15 @@ mod tests {
     use super::*;
     use crate::keys::{DeviceKem, DeviceKey};
 
+    fn invite() -> Invite {
+        "ABCD-EFGH-JKMN-PQRS".parse().expect("a code")
+    }
+
     fn joiner() -> Joiner {
         let secrets =
             Secrets { device: DeviceKey::from_seed(&[4; 32]), kem: DeviceKem::from_bytes(&[4; 32]), group: None };
         let profile = Profile::new("phone", "android", "app").expect("a short app id");
-        let mailbox = "ABCDEFGH".parse().expect("a name");
-        Joiner::start(secrets, profile, mailbox, b"password", &mut ChaCha20Rng::from_seed([2; 32])).0
+        Joiner::start(secrets, profile, &invite(), &mut ChaCha20Rng::from_seed([2; 32])).0
     }
 
     /// A joiner whose person confirmed, and the other end of its channel.
@@ -309,11 +321,12 @@ mod tests {
 
     #[test]
     fn a_creator_that_does_not_prove_the_key_is_refused_whatever_it_says_under_it() {
-        let mailbox = "ABCDEFGH".parse().expect("a name");
+        let invite = invite();
         for proves in [true, false] {
             let mut joiner = joiner();
-            let (pake, element) = Pake::start(Side::Creator, &mailbox, b"password", Seed::new([5; 32]));
-            let opening = Opening { element, commitment: [0; 32] }.to_bytes();
+            let password = (Form::Code, invite.password());
+            let (pake, element) = Pake::start(Side::Creator, &invite.mailbox(), password, Seed::new([5; 32]));
+            let opening = Opening { elements: [element; 2], commitment: [0; 32] }.to_bytes();
             let actions = joiner.handle(PairingInput::Message { index: 0, bytes: opening.clone() });
             let [Action::Post { index: 1, message: answer }, Action::Wait { from: 2 }] = &actions[..] else {
                 panic!("{actions:?}")

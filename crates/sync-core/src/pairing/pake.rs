@@ -9,7 +9,7 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use spake2::{Ed25519Group, Identity, Password, Spake2};
-use sync_types::invite::MailboxName;
+use sync_types::invite::{Form, MailboxName};
 use zeroize::Zeroizing;
 
 use super::rng::{Seed, Seeded};
@@ -34,9 +34,16 @@ pub(super) struct BadElement;
 pub(super) struct Pake(Spake2<Ed25519Group>);
 
 impl Pake {
-    /// Starts, and says what to send. Both sides name the mailbox, so an exchange can't be moved to another.
-    pub(super) fn start(side: Side, mailbox: &MailboxName, password: &[u8], seed: Seed) -> (Self, [u8; ELEMENT_LEN]) {
-        let identity = |role: &str| Identity::new(format!("0k-sync/1 pairing {role} {mailbox}").as_bytes());
+    /// Starts, and says what to send. Both sides name the mailbox and the password's form, so an exchange can't be moved
+    /// to another.
+    pub(super) fn start(
+        side: Side,
+        mailbox: &MailboxName,
+        (form, password): (Form, &[u8]),
+        seed: Seed,
+    ) -> (Self, [u8; ELEMENT_LEN]) {
+        let form = form.name();
+        let identity = |role: &str| Identity::new(format!("0k-sync/1 pairing {role} {form} {mailbox}").as_bytes());
         let (creator, joiner) = (identity("creator"), identity("joiner"));
         let password = Password::new(password);
         let (state, message) = match side {
@@ -105,7 +112,7 @@ mod tests {
 
     fn start(side: Side, mailbox: &str, password: &[u8]) -> (Pake, [u8; ELEMENT_LEN]) {
         let mailbox = mailbox.parse().expect("a name");
-        Pake::start(side, &mailbox, password, Zeroizing::new([side as u8 + 1; 32]))
+        Pake::start(side, &mailbox, (Form::Code, password), Zeroizing::new([side as u8 + 1; 32]))
     }
 
     /// Whether both sides confirm each other.

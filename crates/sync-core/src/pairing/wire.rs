@@ -1,8 +1,8 @@
 //! The messages of a pairing, as bytes.
 //!
 //! ```text
-//! 0  creator  version · element [33] · commitment [32]                  the PAKE begins
-//! 1  joiner   version · element [33] · nonce [32] · MAC [32]            the joiner proves the password
+//! 0  creator  version · element [33] for the code · element [33] for the link · commitment [32]
+//! 1  joiner   version · form · element [33] · nonce [32] · MAC [32]     the joiner proves the password it was given
 //! 2  creator  version · MAC [32] · Noise 1 {Invitation}                 so does the creator
 //! 3  joiner   version · Noise 2 {Request}
 //! 4  creator  version · channel {Reveal}                                now both can show the digits
@@ -18,6 +18,7 @@ use serde_bytes::ByteArray;
 use sync_types::{
     GroupId,
     envelope::SIGNATURE_LEN,
+    invite::Form,
     wire::{decode_exact, message},
 };
 use zeroize::Zeroizing;
@@ -32,12 +33,14 @@ pub(super) const VERSION: u8 = 1;
 
 /// Message 0.
 pub(super) struct Opening {
-    pub(super) element: [u8; ELEMENT_LEN],
+    /// By the form of the password: [`Form::Code`] first.
+    pub(super) elements: [[u8; ELEMENT_LEN]; 2],
     pub(super) commitment: [u8; 32],
 }
 
 /// Message 1.
 pub(super) struct Answer {
+    pub(super) form: Form,
     pub(super) element: [u8; ELEMENT_LEN],
     pub(super) nonce: [u8; 32],
     pub(super) confirmation: [u8; MAC_LEN],
@@ -45,27 +48,36 @@ pub(super) struct Answer {
 
 impl Opening {
     pub(super) fn to_bytes(&self) -> Bytes {
-        [&[VERSION][..], &self.element, &self.commitment].concat().into()
+        let [code, link] = &self.elements;
+        [&[VERSION][..], code, link, &self.commitment].concat().into()
     }
 
     pub(super) fn read(message: &[u8]) -> Result<Self, PairingError> {
-        let (element, rest) = fixed(versioned(message)?)?;
-        Ok(Self { element, commitment: last(rest)? })
+        let (code, rest) = fixed(versioned(message)?)?;
+        let (link, rest) = fixed(rest)?;
+        Ok(Self { elements: [code, link], commitment: last(rest)? })
+    }
+
+    /// The element to answer with a password of this form.
+    pub(super) fn element(&self, form: Form) -> &[u8; ELEMENT_LEN] {
+        &self.elements[form as usize]
     }
 }
 
 impl Answer {
     /// The bytes before the MAC, which it covers.
-    pub(super) fn unconfirmed(element: &[u8; ELEMENT_LEN], nonce: &[u8; 32]) -> Vec<u8> {
-        [&[VERSION][..], element, nonce].concat()
+    pub(super) fn unconfirmed(form: Form, element: &[u8; ELEMENT_LEN], nonce: &[u8; 32]) -> Vec<u8> {
+        [&[VERSION, form as u8][..], element, nonce].concat()
     }
 
     /// The answer, and the bytes before its MAC.
     pub(super) fn read(message: &[u8]) -> Result<(Self, &[u8]), PairingError> {
-        let (element, rest) = fixed(versioned(message)?)?;
+        let ([form], rest) = fixed(versioned(message)?)?;
+        let form = Form::from_number(form).ok_or(PairingError::Broken)?;
+        let (element, rest) = fixed(rest)?;
         let (nonce, rest) = fixed(rest)?;
         let confirmation = last(rest)?;
-        Ok((Self { element, nonce, confirmation }, &message[..message.len() - MAC_LEN]))
+        Ok((Self { form, element, nonce, confirmation }, &message[..message.len() - MAC_LEN]))
     }
 }
 
@@ -247,8 +259,8 @@ mod tests {
 
     #[test]
     fn fixed_messages_are_read_whole_or_not_at_all() {
-        let opening = Opening { element: [1; ELEMENT_LEN], commitment: [2; 32] }.to_bytes();
-        let answer = [Answer::unconfirmed(&[3; ELEMENT_LEN], &[4; 32]), vec![5; MAC_LEN]].concat();
+        let opening = Opening { elements: [[1; ELEMENT_LEN]; 2], commitment: [2; 32] }.to_bytes();
+        let answer = [Answer::unconfirmed(Form::Link, &[3; ELEMENT_LEN], &[4; 32]), vec![5; MAC_LEN]].concat();
         assert!(Opening::read(&opening).is_ok() && Answer::read(&answer).is_ok());
         for len in 0..opening.len() {
             assert!(Opening::read(&opening[..len]).is_err());
@@ -259,5 +271,6 @@ mod tests {
         assert!(Opening::read(&[&opening[..], &[0]].concat()).is_err());
         assert!(Answer::read(&[&answer[..], &[0]].concat()).is_err());
         assert!(Opening::read(&[&[VERSION + 1], &opening[1..]].concat()).is_err());
+        assert!(Answer::read(&[&[VERSION, 2], &answer[2..]].concat()).is_err(), "a form that is none");
     }
 }

@@ -12,7 +12,7 @@ use sync_core::{
     stored::Secrets,
 };
 use sync_types::{
-    BlobHash, DeviceId, InviteCode, Seq,
+    BlobHash, DeviceId, InviteCode, InviteLink, Seq,
     limits::{MAILBOX_MESSAGE_LEN_MAX, MAILBOX_MESSAGES_MAX},
 };
 
@@ -25,8 +25,10 @@ pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::from_seed(bytes)
 }
 
-pub(crate) fn code(text: &str) -> InviteCode {
-    text.parse().expect("a code")
+/// The other form of the same invite.
+pub(crate) fn link() -> InviteLink {
+    let code: InviteCode = CODE.parse().expect("a code");
+    InviteLink::new(code.mailbox(), [5; 32], vec!["http://relay.example".into()])
 }
 
 /// A device that is a member, and what it knows of its group.
@@ -57,8 +59,8 @@ impl Host {
     }
 
     pub(crate) fn invite(&self, seed: u64) -> (Creator, Vec<PairingAction<JoinRequest>>) {
-        let code = code(CODE);
-        Creator::start(self.keys().group_id(), &self.profile, code.mailbox(), code.password(), &mut rng(seed))
+        let code = CODE.parse().expect("a code");
+        Creator::start(self.keys().group_id(), &self.profile, &code, &link(), &mut rng(seed))
     }
 
     pub(crate) fn grant(&self) -> Grant<'_> {
@@ -66,12 +68,11 @@ impl Host {
     }
 }
 
-/// A device that types a code.
+/// A device whose person typed a code, or opened a link.
 pub(crate) fn join(typed: &str, profile: Profile, seed: u64) -> (Joiner, Vec<PairingAction<Box<Membership>>>) {
     let mut rng = rng(seed);
     let secrets = Secrets { device: DeviceKey::generate(&mut rng), kem: DeviceKem::generate(&mut rng), group: None };
-    let code = code(typed);
-    Joiner::start(secrets, profile, code.mailbox(), code.password(), &mut rng)
+    Joiner::start(secrets, profile, &typed.parse().expect("an invite"), &mut rng)
 }
 
 pub(crate) fn laptop() -> Profile {

@@ -9,9 +9,9 @@ use sync_core::{
     roster::{Change, Profile, Roster},
     seal::{Draft, Verifier, open, seal},
 };
-use sync_types::{BlobHash, ErrorCode, Kind, PushId, Seq};
+use sync_types::{BlobHash, ErrorCode, InviteLink, Kind, PushId, Seq};
 
-use crate::couple::{APP, Answer, CODE, End, Host, Story, join, laptop, rng};
+use crate::couple::{APP, Answer, CODE, End, Host, Story, join, laptop, link, rng};
 
 mod couple;
 
@@ -28,8 +28,17 @@ fn honest() -> End {
 
 #[test]
 fn the_same_code_on_two_devices_makes_them_one_group() {
+    makes_one_group(CODE);
+}
+
+#[test]
+fn so_does_the_link() {
+    makes_one_group(&link().to_text(InviteLink::SCHEME));
+}
+
+fn makes_one_group(typed: &str) {
     let mut host = Host::found(1);
-    let end = Story::default().play(&mut host, 10);
+    let end = Story { typed, ..Story::default() }.play(&mut host, 10);
     assert_eq!(end.results, [Some(Ok(())); 2]);
     assert!(end.burnt);
     assert_eq!(end.messages.len(), 8);
