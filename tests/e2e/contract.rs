@@ -45,9 +45,10 @@ fn every_answer_has_the_fields_it_promises() {
     let phone = Device::new(&scratch, "phone", relay.url());
     let laptop = Device::new(&scratch, "laptop", relay.url());
     let (created, joined) = pairing(&phone, &laptop);
-    assert_keys(&created[0], &["code", "expires_at"]);
+    assert_keys(&created[0], &["code", "link", "expires_at"]);
     let code = created[0]["code"].as_str().expect("a code");
     assert!(code.len() == 19 && code.split('-').all(|part| part.len() == 4), "the form of a code");
+    assert!(created[0]["link"].as_str().is_some_and(|link| link.starts_with("zerok://join#")), "the form of a link");
     assert!(
         created[0]["expires_at"].as_u64().is_some_and(|seconds| (1_600_000_000..10_000_000_000).contains(&seconds))
     );

@@ -1,6 +1,6 @@
-//! Sixteen characters and six digits bring two devices into one group, and nobody else.
+//! An invite and six digits bring two devices into one group, and nobody else.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use sync_tests::{Device, Relay, Scratch, paired, pairing};
 
@@ -120,6 +120,69 @@ fn a_code_works_once() {
     laptop.run(&["pair", "--join", &typed, "--yes"]).ok();
     assert!(create.finish(STEP_MAX).0.success());
     assert_eq!(late.run(&["pair", "--join", &code, "--yes"]).error(), ("invite_not_found", 7));
+}
+
+/// What a camera would see of the other device's screen.
+fn photograph(scratch: &Scratch, text: &str) -> PathBuf {
+    const PIXELS: u32 = 6;
+    const QUIET: u32 = 4;
+    let code = qrcode::QrCode::new(text).expect("it fits");
+    let width = u32::try_from(code.width()).expect("small");
+    let side = (width + 2 * QUIET) * PIXELS;
+    let picture = image::GrayImage::from_fn(side, side, |x, y| {
+        let module = |pixel: u32| (pixel / PIXELS).checked_sub(QUIET).filter(|at| *at < width);
+        let dark = module(x).zip(module(y)).is_some_and(|(x, y)| {
+            code[(usize::try_from(x).expect("small"), usize::try_from(y).expect("small"))] == qrcode::Color::Dark
+        });
+        image::Luma([if dark { 20 } else { 230 }])
+    });
+    let file = scratch.file("screen.png", []);
+    picture.save(&file).expect("the scratch folder is writable");
+    file
+}
+
+#[test]
+fn a_link_leads_to_a_group_on_a_relay_that_the_joiner_did_not_know() {
+    let (here, there) = (Scratch::new(), Scratch::new());
+    let (relay, other_relay) = (Relay::start(&here), Relay::start(&there));
+    let phone = Device::new(&here, "phone", relay.url());
+    let laptop = Device::new(&there, "laptop", other_relay.url());
+    let mut create = phone.spawn(&["pair", "--create", "--yes"]);
+    let link = create.expect("the invite", STEP_MAX)["link"].as_str().map(str::to_owned).expect("a link");
+
+    // Half a link is told from a wrong one, and costs nothing.
+    assert_eq!(laptop.run(&["pair", "--join", &link[..link.len() - 3], "--yes"]).error(), ("invalid_code", 7));
+    laptop.run(&["pair", "--join", &link, "--yes"]).ok();
+    assert!(create.finish(STEP_MAX).0.success());
+
+    phone.run(&["push", "from the phone", "--wait", "all"]).ok();
+    laptop.run(&["push", "from the laptop", "--wait", "all", "--timeout", "60"]).ok();
+    laptop.sync();
+    phone.sync();
+    for device in [&phone, &laptop] {
+        let mut texts = device.texts();
+        texts.sort_unstable();
+        assert_eq!(texts, ["from the laptop", "from the phone"]);
+    }
+    assert_eq!(laptop.status()["relays"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_picture_of_the_screen_is_as_good_as_its_link() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let phone = Device::new(&scratch, "phone", relay.url());
+    let laptop = Device::new(&scratch, "laptop", relay.url());
+    let mut create = phone.spawn(&["pair", "--create", "--yes"]);
+    let link = create.expect("the invite", STEP_MAX)["link"].as_str().map(str::to_owned).expect("a link");
+
+    let nothing = scratch.file("nothing.png", b"no picture");
+    let refused = laptop.run(&["pair", "--join", nothing.to_str().expect("UTF-8"), "--yes"]);
+    assert_eq!(refused.error(), ("invalid_argument", 2));
+    let picture = photograph(&scratch, &link);
+    laptop.run(&["pair", "--join", picture.to_str().expect("UTF-8"), "--yes"]).ok();
+    assert!(create.finish(STEP_MAX).0.success());
+    assert_eq!(laptop.run(&["devices"]).ok().len(), 2);
 }
 
 #[test]

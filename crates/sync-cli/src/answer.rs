@@ -24,12 +24,13 @@ impl Display for Profile {
 #[derive(Debug, Serialize)]
 pub(crate) struct Invite {
     pub(crate) code: String,
+    pub(crate) link: String,
     pub(crate) expires_at: u64,
 }
 
 impl Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.code)
+        write!(f, "{}\n{}", self.code, self.link)
     }
 }
 

@@ -72,11 +72,12 @@ pub(crate) enum Secrets {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("side").required(true).args(["create", "join"])))]
 pub(crate) struct PairArgs {
-    /// Show a code that lets one device in; without a group yet, start one
+    /// Show a code, a link and a QR code that let one device in; without a group yet, start one
     #[arg(long)]
     pub(crate) create: bool,
-    /// Join the group whose device shows this code; - reads it from standard input, where no process list shows it
-    #[arg(long, value_name = "CODE")]
+    /// Join the group whose device shows this code or link, or this QR code (a PNG or JPEG file); - reads a code or link
+    /// from standard input, where no process list shows it
+    #[arg(long, value_name = "INVITE")]
     pub(crate) join: Option<String>,
     /// Don't ask whether both screens show the same digits
     #[arg(long)]

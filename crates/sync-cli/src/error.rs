@@ -26,6 +26,12 @@ pub(crate) enum CliError {
         /// Why.
         source: io::Error,
     },
+    /// A picture shows no QR code, or more than one.
+    #[error("the picture shows {found} QR codes, not one")]
+    NotOneQr {
+        /// How many.
+        found: usize,
+    },
     /// A line of standard input is longer than a blob may be.
     #[error("a line of standard input has more than {max} bytes")]
     LineTooLong {
@@ -49,6 +55,7 @@ impl CliError {
         match self {
             Self::Client(error) => error.code(),
             Self::Usage(_) | Self::Unreadable { what: _, source: _ } => ErrorCode::InvalidArgument,
+            Self::NotOneQr { found: _ } => ErrorCode::InvalidCode,
             Self::Relay(_) => ErrorCode::RelayUnknown,
             Self::LineTooLong { max: _ } => ErrorCode::BlobTooLarge,
             Self::Unheard(_) => ErrorCode::LocalStorage,

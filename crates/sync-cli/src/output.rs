@@ -46,6 +46,13 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{remark}");
     }
 
+    /// A drawing for whoever watches a terminal.
+    pub(crate) fn picture(self, drawing: impl Display) {
+        if !self.json && io::stderr().is_terminal() {
+            self.note(drawing);
+        }
+    }
+
     /// Why the command failed: for scripts on standard output, for people on standard error, and what to type next.
     pub(crate) fn failure(self, error: &CliError) {
         #[derive(Serialize)]

@@ -40,6 +40,7 @@ mod pairing;
 mod private;
 mod profile;
 mod push;
+pub mod qr;
 mod random;
 mod resolve;
 mod routes;
@@ -65,6 +66,6 @@ pub use sync_core::{
     status::RelayStatus,
 };
 pub use sync_types::{
-    BlobId, DeviceId, ErrorCode, GroupId, InviteCode, LocalCursor, LocalLogId, PushId, Reaction, RelayId,
-    limits::PAYLOAD_LEN_MAX,
+    BlobId, DeviceId, ErrorCode, GroupId, InviteCode, InviteLink, LocalCursor, LocalLogId, PushId, Reaction, RelayId,
+    limits::{LINK_LEN_MAX, PAYLOAD_LEN_MAX},
 };

@@ -132,7 +132,7 @@ fn pairing_by_link_goes_as_ever() {
 /// A pairing with a joiner that was given this form of the invite.
 fn pairing(form: Form) -> Value {
     let code: InviteCode = "ABCD-EFGH-JKMN-PQRS".parse().expect("a code");
-    let link = InviteLink::new(code.mailbox(), LINK, vec!["http://relay.example".to_owned()]);
+    let link = InviteLink::new(code.mailbox(), LINK).with_relays(vec!["http://relay.example".to_owned()]);
     let (code_text, link_text) = (code.to_text(), link.to_text(InviteLink::SCHEME));
     let given: Invite = if form == Form::Code { &code_text } else { &link_text }.parse().expect("an invite");
     let keys = keys();
@@ -153,8 +153,10 @@ fn pairing(form: Form) -> Value {
         for action in std::mem::take(&mut from_creator) {
             match action {
                 PairingAction::Create { message, .. } | PairingAction::Post { message, .. } => {
-                    let input =
-                        PairingInput::Message { index: u8::try_from(messages.len()).unwrap(), bytes: message.clone() };
+                    let input = PairingInput::Message {
+                        index: u8::try_from(messages.len()).expect("few"),
+                        bytes: message.clone(),
+                    };
                     messages.push(message);
                     from_joiner.extend(joiner.handle(input));
                 }

@@ -156,7 +156,7 @@ codes! {
     IdentityReused = 127, "identity_reused", AskPerson, "another installation uses this device's identity (a copied or restored profile); pair this device as a new one";
     // Pairing.
     /// Not a code.
-    InvalidCode = 130, "invalid_code", FixInput, "this is not a pairing code; it has sixteen letters and digits, like ABCD-EFGH-JKMN-PQRS";
+    InvalidCode = 130, "invalid_code", FixInput, "this is neither a pairing code, which has sixteen letters and digits like ABCD-EFGH-JKMN-PQRS, nor a whole invite link";
     /// The right mailbox, the wrong password.
     WrongCode = 131, "wrong_code", AskPerson, "the code was wrong, and is used up now; make a new one on the other device";
     /// Too late.

@@ -100,7 +100,7 @@ message! {
         ///
         /// A relay needs it to say which request it answers.
         pub id: RequestId,
-        /// Seconds since it was sealed: it expires that much sooner.
+        /// Seconds since it was sealed, by the device's clock. They count against a time to live that was asked for.
         ///
         /// A relay needs it to let an envelope that waited in a queue expire when its sender meant it to.
         pub age_s: u32,

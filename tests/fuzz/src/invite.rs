@@ -1,8 +1,12 @@
-//! What a person types as a pairing code.
+//! What a person types as a pairing code, or pastes as a link.
 //!
-//! Whatever is taken has one spelling, which is taken again; what is taken is decided here a second time.
+//! Whatever is taken has one spelling, which is taken again; which codes are taken is decided here a second time.
 
-use sync_types::{InviteCode, invite::MailboxName};
+use sync_types::{
+    Invite, InviteCode, InviteLink,
+    invite::MailboxName,
+    limits::{LINK_RELAYS_MAX, RELAY_NAME_LEN_MAX},
+};
 
 const ALPHABET: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -22,10 +26,38 @@ pub(crate) fn run(data: &[u8]) {
     if let Some((mailbox, rest)) = data.split_first_chunk::<5>()
         && let Some(password) = rest.first_chunk::<5>()
     {
-        let code = InviteCode::from_random(*mailbox, *password);
+        let name = MailboxName::from_random(*mailbox);
+        let code = InviteCode::new(name, *password);
         assert_eq!(bits(&plain(&code)), [mailbox.as_slice(), password].concat(), "no bit is lost");
-        assert_eq!(code.mailbox(), MailboxName::from_random(*mailbox));
+        assert_eq!(code.mailbox(), name);
     }
+    link(&text);
+    made(data);
+}
+
+/// Whatever is taken as a link is within its bounds, and its own text is taken for the same.
+fn link(text: &str) {
+    if let Ok(Invite::Link(link)) = text.parse::<Invite>() {
+        assert!(link.relays().len() <= LINK_RELAYS_MAX);
+        assert!(link.relays().iter().all(|relay| relay.len() <= RELAY_NAME_LEN_MAX));
+        same(&link);
+    }
+}
+
+/// A link made of the bytes, which the check would keep the fuzzer from finding by itself.
+fn made(data: &[u8]) {
+    let Some((mailbox, rest)) = data.split_first_chunk::<5>() else { return };
+    let Some((password, rest)) = rest.split_first_chunk::<32>() else { return };
+    let relays = rest.split(|byte| *byte == b'\n').map(|relay| String::from_utf8_lossy(relay).into_owned());
+    let fits = |relay: &String| relay.len() <= RELAY_NAME_LEN_MAX;
+    let relays = relays.filter(fits).take(LINK_RELAYS_MAX).collect();
+    same(&InviteLink::new(MailboxName::from_random(*mailbox), *password).with_relays(relays));
+}
+
+fn same(link: &InviteLink) {
+    let again: InviteLink = link.to_text(InviteLink::SCHEME).parse().expect("a link's own text is a link");
+    assert_eq!((again.mailbox(), again.password()), (link.mailbox(), link.password()));
+    assert_eq!(again.relays(), link.relays());
 }
 
 /// The characters of a code.

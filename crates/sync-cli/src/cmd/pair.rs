@@ -2,30 +2,33 @@
 //!
 //! The two sides are two streams of events, and one person who is asked one question.
 
-use std::future;
+use std::{future, path::Path};
 
 use futures_util::{Stream, StreamExt as _};
-use sync_client::{ClientError, Digits, InviteEvent, JoinEvent, SyncClient};
+use sync_client::{ClientError, Digits, InviteEvent, InviteLink, JoinEvent, LINK_LEN_MAX, SyncClient, qr};
 
 use crate::{
     answer::{self, Confirm, Invite, Joined, Member, Newcomer},
     cli::PairArgs,
     error::CliError,
     output::Output,
-    stdin,
+    picture, stdin,
 };
 
-/// `yes` and `no`, or a code, and room for a mistake.
-const ANSWER_LEN_MAX: usize = 64;
+/// `yes` and `no`, or an invite, and room for a mistake.
+const ANSWER_LEN_MAX: usize = LINK_LEN_MAX;
 
 pub(super) async fn run(client: &SyncClient, args: PairArgs, output: Output) -> Result<(), CliError> {
     let mut person = Person { output, yes: args.yes, asked: false, lines: None };
     match args.join {
         Some(dash) if dash == "-" => {
-            let code = person.code().await?;
-            join(client, &code, person, output).await
+            let invite = person.invite().await?;
+            join(client, &invite, person, output).await
         }
-        Some(code) => join(client, &code, person, output).await,
+        Some(file) if Path::new(&file).is_file() => {
+            join(client, &picture::link_in(Path::new(&file))?, person, output).await
+        }
+        Some(invite) => join(client, &invite, person, output).await,
         None => invite(client, person, output).await,
     }
 }
@@ -41,9 +44,14 @@ async fn invite(client: &SyncClient, mut person: Person, output: Output) -> Resu
             }
         };
         match event {
-            InviteEvent::Invite { code, expires_at_s } => {
-                output.note("type this on the other device, within ten minutes:");
-                output.answer(&Invite { code: code.to_text(), expires_at: expires_at_s })?;
+            InviteEvent::Invite { code, link, expires_at_s } => {
+                let link = link.to_text(InviteLink::SCHEME);
+                output
+                    .note("scan this with the other device, or type or paste there what follows, within ten minutes:");
+                if let Ok(drawn) = qr::blocks(&link) {
+                    output.picture(drawn);
+                }
+                output.answer(&Invite { code: code.to_text(), link, expires_at: expires_at_s })?;
             }
             InviteEvent::Digits { digits, name, platform } => person.ask(&digits, name, platform)?,
             InviteEvent::Joined { device_id, name } => {
@@ -54,8 +62,8 @@ async fn invite(client: &SyncClient, mut person: Person, output: Output) -> Resu
     }
 }
 
-async fn join(client: &SyncClient, code: &str, mut person: Person, output: Output) -> Result<(), CliError> {
-    let mut session = client.join(code)?;
+async fn join(client: &SyncClient, invite: &str, mut person: Person, output: Output) -> Result<(), CliError> {
+    let mut session = client.join(invite)?;
     loop {
         let event = tokio::select! {
             event = session.next() => event.ok_or(ClientError::Closed)?,
@@ -87,11 +95,11 @@ struct Person {
 }
 
 impl Person {
-    /// The code they type.
-    async fn code(&mut self) -> Result<String, CliError> {
-        self.output.note("type the code that the other device shows");
+    /// The code or link they type or paste.
+    async fn invite(&mut self) -> Result<String, CliError> {
+        self.output.note("type the code that the other device shows, or paste its link");
         let line =
-            self.line().await?.ok_or_else(|| CliError::Usage("there is no code on standard input".to_owned()))?;
+            self.line().await?.ok_or_else(|| CliError::Usage("there is no invite on standard input".to_owned()))?;
         Ok(String::from_utf8_lossy(line.trim_ascii()).into_owned())
     }
 
@@ -146,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn a_code_and_the_answer_after_it_are_read_from_one_input() {
         let mut person = typing(&[" ABCD-EFGH-JKMN-PQRS\r", "perhaps", "yes"]);
-        assert_eq!(person.code().await.expect("a line"), "ABCD-EFGH-JKMN-PQRS");
+        assert_eq!(person.invite().await.expect("a line"), "ABCD-EFGH-JKMN-PQRS");
         assert!(person.answers().await.expect("a line"));
         assert!(!person.asked, "and nothing is asked any more");
     }
@@ -154,6 +162,6 @@ mod tests {
     #[tokio::test]
     async fn nobody_there_is_a_no_and_no_code() {
         assert!(!typing(&[]).answers().await.expect("an end"));
-        assert!(matches!(typing(&[]).code().await, Err(CliError::Usage(_))));
+        assert!(matches!(typing(&[]).invite().await, Err(CliError::Usage(_))));
     }
 }

@@ -6,7 +6,7 @@ use sync_core::{
     pairing::{Creator, Grant, PairingAction, Place},
     roster::{self, JoinRequest, Roster},
 };
-use sync_types::{ErrorCode, InviteCode, Seq, limits::MEMBERS_MAX, mailbox::Token};
+use sync_types::{ErrorCode, InviteCode, InviteLink, Seq, invite::MailboxName, limits::MEMBERS_MAX, mailbox::Token};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Inbox, InviteEvent, room::Room, unix_s_in};
@@ -17,10 +17,11 @@ use crate::{
     error::ClientError,
     mailbox::{MailboxError, Mailboxes},
     random::{random, rng},
+    resolve::RelayAddr,
 };
 
-/// Codes tried before giving up. A second one is needed once in 2⁴⁰ per invite that is open.
-const CODES_MAX: usize = 4;
+/// Mailboxes tried before giving up. A second one is needed once in 2⁴⁰ per invite that is open.
+const NAMES_MAX: usize = 4;
 
 type Action = PairingAction<JoinRequest>;
 
@@ -44,7 +45,7 @@ pub(super) async fn run(
     ended
 }
 
-/// Opens a mailbox on the first relay that has one, and tells the code.
+/// Opens a mailbox on the first relay that has one, and tells the code and the link.
 async fn open(
     client: &SyncClient,
     group: &InGroup,
@@ -52,9 +53,9 @@ async fn open(
     inbox: &Inbox,
     tell: &mpsc::Sender<InviteEvent>,
 ) -> Result<(Creator, VecDeque<Action>, Room), ClientError> {
-    let mut relays = client.mailboxes().await?;
+    let mut relays = client.mailboxes(&[]).await?;
     let opened = open_on_one(&mut relays, group, described, inbox, tell).await;
-    for unused in relays {
+    for (_, unused) in relays {
         unused.close().await;
     }
     opened
@@ -62,28 +63,31 @@ async fn open(
 
 /// Takes the relay that has one out of the list.
 async fn open_on_one(
-    relays: &mut Vec<Mailboxes>,
+    relays: &mut Vec<(RelayAddr, Mailboxes)>,
     group: &InGroup,
     described: &roster::Profile,
     inbox: &Inbox,
     tell: &mpsc::Sender<InviteEvent>,
 ) -> Result<(Creator, VecDeque<Action>, Room), ClientError> {
     let mut last = MailboxError::Unreachable;
-    for _ in 0..CODES_MAX {
-        let code = InviteCode::from_random(random(), random());
-        let (creator, actions) = Creator::start(group.group_id, described, code.mailbox(), code.password(), &mut rng());
+    for _ in 0..NAMES_MAX {
+        let mailbox = MailboxName::from_random(random());
+        let code = InviteCode::new(mailbox, random());
+        let link = InviteLink::new(mailbox, random());
+        let (creator, actions) = Creator::start(group.group_id, described, &code, &link, &mut rng());
         let mut actions = VecDeque::from(actions);
         let Some(Action::Create { name, message }) = actions.pop_front() else {
             unreachable!("an invite begins with its mailbox")
         };
         let token = Token::from_bytes(random());
         for place in 0..relays.len() {
-            match relays[place].create(name, token, message.clone()).await {
+            match relays[place].1.create(name, token, message.clone()).await {
                 Ok(lifetime) => {
-                    let mailboxes = relays.swap_remove(place);
+                    let (address, mailboxes) = relays.swap_remove(place);
+                    let link = link.with_relays(vec![address.to_string()]);
                     let room = Room::new(mailboxes, (name, token), lifetime, inbox.messages.clone());
                     // Nobody may be listening; the session then declines by itself.
-                    let _ = tell.send(InviteEvent::Invite { code, expires_at_s: unix_s_in(lifetime) }).await;
+                    let _ = tell.send(InviteEvent::Invite { code, link, expires_at_s: unix_s_in(lifetime) }).await;
                     return Ok((creator, actions, room));
                 }
                 Err(error) => last = last.or_worse(error),
@@ -161,11 +165,18 @@ async fn grant(client: &SyncClient, group: &InGroup, creator: &mut Creator) -> R
 }
 
 impl SyncClient {
-    /// The mailboxes of every relay this profile knows, in order of preference.
-    pub(super) async fn mailboxes(&self) -> Result<Vec<Mailboxes>, ClientError> {
+    /// The mailboxes of these relays, and then of every other that this profile knows, in order of preference.
+    pub(super) async fn mailboxes(&self, first: &[String]) -> Result<Vec<(RelayAddr, Mailboxes)>, ClientError> {
         let rows = self.inner.store.addresses().await?;
-        let addresses = rows.iter().filter_map(|row| row.address.parse().ok());
-        Ok(addresses.map(|address| Mailboxes::at(&address, &self.inner.http)).collect())
+        let known = rows.iter().map(|row| &row.address);
+        let mut relays: Vec<(RelayAddr, Mailboxes)> = Vec::new();
+        for address in first.iter().chain(known).filter_map(|address| address.parse().ok()) {
+            if relays.iter().all(|(other, _)| *other != address) {
+                let mailboxes = Mailboxes::at(&address, &self.inner.http);
+                relays.push((address, mailboxes));
+            }
+        }
+        Ok(relays)
     }
 
     /// How this device presents itself.

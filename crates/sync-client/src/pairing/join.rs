@@ -8,7 +8,7 @@ use sync_core::{
     pairing::{Joiner, Membership, PairingAction, PairingInput},
     stored::Secrets,
 };
-use sync_types::{BlobHash, InviteCode, Seq, invite::MailboxName, mailbox::Token};
+use sync_types::{BlobHash, Invite, Seq, limits::RELAYS_MAX, mailbox::Token};
 use tokio::sync::mpsc;
 
 use super::{Inbox, JoinEvent, room::Room};
@@ -17,6 +17,7 @@ use crate::{
     error::ClientError,
     mailbox::MailboxError,
     random::{random, rng},
+    resolve::RelayAddr,
 };
 
 type Action = PairingAction<Box<Membership>>;
@@ -24,15 +25,16 @@ type Action = PairingAction<Box<Membership>>;
 /// Runs one attempt to its end, which is the last event.
 pub(super) async fn run(
     client: SyncClient,
-    code: InviteCode,
+    invite: Invite,
     mut inbox: Inbox,
     tell: &mpsc::Sender<JoinEvent>,
 ) -> Result<JoinEvent, ClientError> {
     let described = client.in_roster()?;
     let secrets =
         Secrets { device: DeviceKey::generate(&mut rng()), kem: DeviceKem::generate(&mut rng()), group: None };
-    let (joiner, _claim) = Joiner::start(secrets, described, code.mailbox(), code.password(), &mut rng());
-    let (mut room, opening) = claim(&client, code.mailbox(), &inbox).await?;
+    let (joiner, _claim) = Joiner::start(secrets, described, &invite, &mut rng());
+    let (mut room, opening) = claim(&client, &invite, &inbox).await?;
+    drop(invite);
     let ended = converse(&client, joiner, opening, &mut room, &mut inbox, tell).await;
     if ended.is_err() {
         room.burn().await;
@@ -42,9 +44,13 @@ pub(super) async fn run(
 }
 
 /// Takes the joiner's side of the mailbox, on whichever relay has it.
-async fn claim(client: &SyncClient, name: MailboxName, inbox: &Inbox) -> Result<(Room, PairingInput), ClientError> {
+async fn claim(client: &SyncClient, invite: &Invite, inbox: &Inbox) -> Result<(Room, PairingInput), ClientError> {
     let mut last = MailboxError::Unreachable;
-    for mailboxes in client.mailboxes().await? {
+    let (name, named) = match invite {
+        Invite::Code(code) => (code.mailbox(), &[][..]),
+        Invite::Link(link) => (link.mailbox(), link.relays()),
+    };
+    for (_, mailboxes) in client.mailboxes(named).await? {
         let token = Token::from_bytes(random());
         match mailboxes.claim(name, token).await {
             Ok((lifetime, bytes)) => {
@@ -116,6 +122,7 @@ async fn enter(client: &SyncClient, membership: Membership) -> Result<Arc<InGrou
         Err(error) => return Err(error),
         Ok(_) => return Err(ClientError::AlreadyInGroup),
     }
+    learn_relays(client, &membership.relays).await?;
     let mut ops: Vec<_> = membership.roster.into_iter().map(|entry| StoreOp::Roster { entry }).collect();
     ops.extend(membership.frontier.iter().map(|place| {
         StoreOp::Sender(SenderRow {
@@ -127,4 +134,13 @@ async fn enter(client: &SyncClient, membership: Membership) -> Result<Arc<InGrou
         })
     }));
     client.enter(membership.secrets, &ops).await
+}
+
+/// Adds the relays of the device that invited, so that both meet on all of them. Before the group is entered: a relay
+/// too many costs nothing, one too few could leave a device that joined by link alone.
+async fn learn_relays(client: &SyncClient, granted: &[String]) -> Result<(), ClientError> {
+    let known = client.inner.store.addresses().await?.len();
+    let granted = granted.iter().filter_map(|address| address.parse::<RelayAddr>().ok()).map(|relay| relay.to_string());
+    let granted: Vec<_> = granted.take(RELAYS_MAX.saturating_sub(known)).collect();
+    Ok(client.inner.store.add_addresses(&granted).await?)
 }

@@ -11,7 +11,7 @@ mod room;
 use std::time::{Duration, Instant};
 
 use sync_core::pairing::{Digits, PairingInput};
-use sync_types::{DeviceId, ErrorCode, GroupId, InviteCode};
+use sync_types::{DeviceId, ErrorCode, GroupId, Invite, InviteCode, InviteLink};
 use tokio::sync::mpsc;
 
 use crate::{client::SyncClient, error::ClientError, mailbox::MailboxError};
@@ -24,14 +24,16 @@ const EVENTS_MAX: usize = 4;
 /// What an invite comes to, step by step.
 #[derive(Debug)]
 pub enum InviteEvent {
-    /// Show this code to the person at the other device.
+    /// Show one of these to the person at the other device. Whoever has either gets as far as the digits.
     Invite {
-        /// The code. Whoever has it gets as far as the digits.
+        /// To type.
         code: InviteCode,
+        /// To open, paste or scan: see [`crate::qr`].
+        link: InviteLink,
         /// When it ceases to work, in Unix seconds.
         expires_at_s: u64,
     },
-    /// Somebody came with the code. Ask whether the other screen shows the same digits.
+    /// Somebody came with the invite. Ask whether the other screen shows the same digits.
     Digits {
         /// Six of them.
         digits: Digits,
@@ -54,7 +56,7 @@ pub enum InviteEvent {
 /// What an attempt to join comes to, step by step.
 #[derive(Debug)]
 pub enum JoinEvent {
-    /// The code was right. Ask whether the other screen shows the same digits.
+    /// The invite was right. Ask whether the other screen shows the same digits.
     Digits {
         /// Six of them.
         digits: Digits,
@@ -124,7 +126,7 @@ session! {
 }
 
 impl SyncClient {
-    /// Opens an invite by short code. A profile without a group starts one first, with itself as its only member.
+    /// Opens an invite, by short code and by link. A profile without a group starts one first, with itself as its only member.
     ///
     /// # Errors
     /// `closed`. Everything else is told by [`InviteEvent::Failed`].
@@ -144,13 +146,14 @@ impl SyncClient {
         Ok(InviteSession { inputs, events })
     }
 
-    /// Joins a group with a code that one of its devices shows. Nothing of this device is shared before its person
-    /// has approved.
+    /// Joins a group with the code or the link that one of its devices shows. A link is looked for on the relays it
+    /// names as well as on this profile's. Nothing of this device is shared before its person has approved; then the
+    /// relays of the device that invites are added to this profile's own.
     ///
     /// # Errors
     /// `invalid_code`, `already_in_group`, `closed`. Everything else is told by [`JoinEvent::Failed`].
-    pub fn join(&self, code: &str) -> Result<JoinSession, ClientError> {
-        let code: InviteCode = code.parse().map_err(|_| ClientError::Refused(ErrorCode::InvalidCode))?;
+    pub fn join(&self, invite: &str) -> Result<JoinSession, ClientError> {
+        let invite: Invite = invite.parse().map_err(|_| ClientError::Refused(ErrorCode::InvalidCode))?;
         match self.in_group() {
             Err(ClientError::NoGroup) => {}
             Err(error) => return Err(error),
@@ -160,7 +163,7 @@ impl SyncClient {
         let (tell, events) = mpsc::channel(EVENTS_MAX);
         let client = self.clone();
         tokio::spawn(async move {
-            let last = match join::run(client, code, inbox, &tell).await {
+            let last = match join::run(client, invite, inbox, &tell).await {
                 Ok(joined) => joined,
                 Err(error) => JoinEvent::Failed(error),
             };

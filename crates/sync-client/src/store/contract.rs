@@ -96,7 +96,12 @@ async fn a_profile_keeps_what_it_was_made_with(store: &dyn Store) {
     store.pin("http://a", &pin).await.expect("pins");
     let rows = store.addresses().await.expect("readable");
     assert_eq!(rows[0], AddressRow { address: "http://b".to_owned(), pin: None });
-    assert_eq!(rows[1], AddressRow { address: "http://a".to_owned(), pin: Some(pin) });
+    assert_eq!(rows[1], AddressRow { address: "http://a".to_owned(), pin: Some(pin.clone()) });
+
+    store.add_addresses(&["http://a".to_owned(), "http://c".to_owned()]).await.expect("adds");
+    let rows = store.addresses().await.expect("readable");
+    assert_eq!(rows.iter().map(|row| row.address.as_str()).collect::<Vec<_>>(), ["http://b", "http://a", "http://c"]);
+    assert_eq!(rows[1].pin, Some(pin), "what is there is left as it is");
 }
 
 /// Everything an engine asked to keep is what the next engine is opened from.

@@ -97,6 +97,16 @@ impl Store for MemoryStore {
         Ok(self.state.lock().expect("no panics here").addresses.clone())
     }
 
+    async fn add_addresses(&self, relays: &[String]) -> Result<(), StoreError> {
+        let addresses = &mut self.state.lock().expect("no panics here").addresses;
+        for address in relays {
+            if addresses.iter().all(|row| row.address != *address) {
+                addresses.push(AddressRow { address: address.clone(), pin: None });
+            }
+        }
+        Ok(())
+    }
+
     async fn pin(&self, address: &str, pin: &Pin) -> Result<(), StoreError> {
         let mut state = self.state.lock().expect("no panics here");
         if let Some(row) = state.addresses.iter_mut().find(|row| row.address == address) {

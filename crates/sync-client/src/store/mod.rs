@@ -106,6 +106,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The configured relays in order of preference.
     async fn addresses(&self) -> Result<Vec<AddressRow>, StoreError>;
 
+    /// Adds relays behind the configured ones. Those that are configured already stay where they are.
+    async fn add_addresses(&self, relays: &[String]) -> Result<(), StoreError>;
+
     /// Remembers what an address led to. An address that is not configured is none of its business.
     async fn pin(&self, address: &str, pin: &Pin) -> Result<(), StoreError>;
 

@@ -316,7 +316,7 @@ mod tests {
     fn start() -> (Creator, Bytes) {
         let profile = Profile::new("desk", "linux", "app").expect("a short app id");
         let code = code();
-        let link = InviteLink::new(code.mailbox(), [8; 32], Vec::new());
+        let link = InviteLink::new(code.mailbox(), [8; 32]);
         let mut rng = ChaCha20Rng::from_seed([1; 32]);
         let group = GroupId::from_bytes([7; 32]);
         let (creator, actions) = Creator::start(group, &profile, &code, &link, &mut rng);

@@ -28,7 +28,7 @@ pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
 /// The other form of the same invite.
 pub(crate) fn link() -> InviteLink {
     let code: InviteCode = CODE.parse().expect("a code");
-    InviteLink::new(code.mailbox(), [5; 32], vec!["http://relay.example".into()])
+    InviteLink::new(code.mailbox(), [5; 32]).with_relays(vec!["http://relay.example".into()])
 }
 
 /// A device that is a member, and what it knows of its group.

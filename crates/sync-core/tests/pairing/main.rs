@@ -256,8 +256,8 @@ fn nothing_that_is_printed_tells_anything() {
     let input = PairingInput::Message { index: 1, bytes: honest[1].clone() };
     assert_eq!(
         format!("{actions:?} {input:?}"),
-        "[Create(66 bytes), Wait(1), Post(2, 1319 bytes), Wait(3), Post(4, 64 bytes), ShowDigits(..), Wait(5)] \
-         Message(1, 98 bytes)"
+        "[Create(99 bytes), Wait(1), Post(2, 1319 bytes), Wait(3), Post(4, 64 bytes), ShowDigits(..), Wait(5)] \
+         Message(1, 99 bytes)"
     );
 }
 

@@ -57,10 +57,17 @@ impl InviteLink {
     /// The scheme of a link that no app has made its own.
     pub const SCHEME: &str = "zerok";
 
-    /// The link to a mailbox: 256 random bits for the password, and the addresses of relays that have the mailbox, at
-    /// most [`LINK_RELAYS_MAX`] of at most [`RELAY_NAME_LEN_MAX`] bytes.
-    pub fn new(mailbox: MailboxName, password: [u8; 32], relays: Vec<String>) -> Self {
-        Self { mailbox, password, relays }
+    /// The link to a mailbox, with 256 random bits for the password. It names no relay yet.
+    pub fn new(mailbox: MailboxName, password: [u8; 32]) -> Self {
+        Self { mailbox, password, relays: Vec::new() }
+    }
+
+    /// The same, with the addresses of relays that have the mailbox: at most [`LINK_RELAYS_MAX`] of at most
+    /// [`RELAY_NAME_LEN_MAX`] bytes.
+    #[must_use]
+    pub fn with_relays(mut self, relays: Vec<String>) -> Self {
+        self.relays = relays;
+        self
     }
 
     /// What the relay may know.
@@ -138,7 +145,7 @@ mod tests {
     use super::*;
 
     fn link() -> InviteLink {
-        InviteLink::new(MailboxName::from_random([1; 5]), [7; 32], vec!["https://relay.example".to_owned()])
+        InviteLink::new(MailboxName::from_random([1; 5]), [7; 32]).with_relays(vec!["https://relay.example".to_owned()])
     }
 
     /// Text with this content, whatever it is.
@@ -195,7 +202,7 @@ mod tests {
         let many = vec!["a".to_owned(); LINK_RELAYS_MAX + 1];
         let long = vec!["a".repeat(RELAY_NAME_LEN_MAX + 1)];
         for relays in [many, long] {
-            let text = InviteLink::new(name, [7; 32], relays).to_text(InviteLink::SCHEME);
+            let text = InviteLink::new(name, [7; 32]).with_relays(relays).to_text(InviteLink::SCHEME);
             assert_eq!(text.parse::<InviteLink>().err(), Some(ParseLinkError::Damaged));
         }
     }

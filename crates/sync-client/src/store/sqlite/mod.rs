@@ -122,6 +122,18 @@ impl Store for SqliteStore {
         rows.iter().map(read::address).collect()
     }
 
+    async fn add_addresses(&self, relays: &[String]) -> Result<(), StoreError> {
+        self.write(async |writer| {
+            let mut tx = writer.connection.begin().await?;
+            for address in relays {
+                let insert = "INSERT INTO relay_address (address) VALUES (?) ON CONFLICT (address) DO NOTHING";
+                sqlx::query(insert).bind(address.as_str()).execute(&mut *tx).await?;
+            }
+            Ok(tx.commit().await?)
+        })
+        .await
+    }
+
     async fn pin(&self, address: &str, pin: &Pin) -> Result<(), StoreError> {
         self.write(async |writer| {
             sqlx::query("UPDATE relay_address SET relay = ?, hosts = ? WHERE address = ?")
