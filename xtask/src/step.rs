@@ -20,10 +20,19 @@ pub(crate) struct Step {
     command: Command,
 }
 
-/// A cargo command, by the cargo that runs this.
+/// A cargo command, by the cargo that runs this, but without what that one says of this package: build scripts look at
+/// it, and would build half of what there is once more after every command that was typed by hand.
 pub(crate) fn cargo(name: &'static str, args: &[&str]) -> Step {
-    Step::new(name, env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(args)
+    let mut step = Step::new(name, env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).args(args);
+    for (variable, _) in env::vars_os() {
+        if variable.to_str().is_some_and(|name| OF_THIS_PACKAGE.iter().any(|prefix| name.starts_with(prefix))) {
+            step.command.env_remove(variable);
+        }
+    }
+    step
 }
+
+const OF_THIS_PACKAGE: [&str; 4] = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"];
 
 /// Where cargo puts the programs it builds: beside this one.
 pub(crate) fn built_programs() -> PathBuf {
