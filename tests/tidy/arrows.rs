@@ -15,9 +15,10 @@ use sync_tests::workspace_root;
 const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sync-types", &[], &[]),
     ("sync-core", &["sync-types"], &[]),
-    ("sync-client", &["sync-core", "sync-types"], &["sync-relay"]),
+    ("sync-sqlite", &[], &[]),
+    ("sync-client", &["sync-core", "sync-sqlite", "sync-types"], &["sync-relay"]),
     ("sync-cli", &["sync-client"], &[]),
-    ("sync-relay", &["sync-types"], &[]),
+    ("sync-relay", &["sync-sqlite", "sync-types"], &[]),
     ("sync-tests", &[], &[]),
     ("sync-bench", &["sync-client", "sync-core", "sync-types"], &[]),
     ("sync-fuzz", &["sync-core", "sync-relay", "sync-types"], &[]),

@@ -8,11 +8,11 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sync_sqlite::Database;
 use sync_types::{ErrorCode, Kind, Run, limits::relay_defaults::CONTROL_RESERVE};
 
 use super::{
-    chunks, fault, ids,
+    chunks, ids,
     place::{CURSOR_MAX, place, places},
     placeholders, signed, unsigned_at,
     writer::{Answers, Books, Request, measure},
@@ -21,6 +21,9 @@ use crate::store::{Appended, GroupLog, Head, NewBlob, Newest, StoreError, Stored
 
 /// Columns of a row.
 const COLUMNS: usize = 9;
+/// From this many rows on an INSERT goes by itself: together with what comes before and after it, it would rarely be
+/// the same text again.
+const LONG: usize = 32;
 
 /// What a transaction is about to change, in memory.
 #[derive(Default)]
@@ -41,7 +44,7 @@ impl Batch {
     /// Decides and writes; answers each request's blobs in their order.
     pub(super) async fn append(
         &mut self,
-        db: &mut SqliteConnection,
+        db: &mut Database,
         books: &Books,
         requests: Vec<Request>,
     ) -> Result<Vec<Answers>, StoreError> {
@@ -79,7 +82,7 @@ impl Batch {
     /// Gives a new blob its place, if there is room.
     async fn admit(
         &mut self,
-        db: &mut SqliteConnection,
+        db: &mut Database,
         books: &Books,
         log: &Arc<GroupLog>,
         blob: NewBlob,
@@ -94,7 +97,7 @@ impl Batch {
         }
         if self.db_bytes + footprint(size) > books.bounds.db_bytes {
             let coming = self.logs.values().map(Extended::footprint).sum::<u64>();
-            self.db_bytes = measure(db, &books.shared).await? + coming;
+            self.db_bytes = measure(db.connection().await?, &books.shared).await? + coming;
             // Removing a device must work on a relay that others have filled, and filled with such as well.
             let full = self.db_bytes + footprint(size) > books.bounds.db_bytes;
             if full && (blob.kind != Kind::Control || self.control(db, log.no).await? + size > CONTROL_RESERVE) {
@@ -112,13 +115,12 @@ impl Batch {
     }
 
     /// Bytes of a group's control envelopes, this batch's included.
-    async fn control(&self, db: &mut SqliteConnection, group_no: i64) -> Result<u64, StoreError> {
+    async fn control(&self, db: &mut Database, group_no: i64) -> Result<u64, StoreError> {
         let row = sqlx::query("SELECT IFNULL(SUM(size), 0) FROM entries WHERE place BETWEEN ? AND ? AND kind = 2")
             .bind(*places(group_no).start())
             .bind(*places(group_no).end())
-            .fetch_one(db)
-            .await
-            .map_err(fault)?;
+            .fetch_one(db.connection().await?)
+            .await?;
         let rows = self.logs.get(&group_no).map_or(&[][..], |extended| &extended.rows);
         let coming = rows.iter().filter(|(_, blob, _)| blob.kind == Kind::Control);
         Ok(unsigned_at(&row, 0)? + coming.map(|(_, blob, _)| blob.envelope.len() as u64).sum::<u64>())
@@ -174,17 +176,15 @@ impl Extended {
         self.rows.iter().map(|(_, blob, _)| footprint(blob.envelope.len() as u64)).sum()
     }
 
-    async fn write(&self, db: &mut SqliteConnection) -> Result<(), StoreError> {
+    async fn write(&self, db: &mut Database) -> Result<(), StoreError> {
         for rows in chunks(&self.rows) {
-            let insert = format!(
+            db.add(&format!(
                 "INSERT INTO entries (place, id_high, id_low, kind, run, size, received_ms, expires_ms, envelope) VALUES {}",
                 vec![placeholders(COLUMNS); rows.len()].join(",")
-            );
-            let mut insert = sqlx::query(AssertSqlSafe(insert));
+            ));
             for (run, blob, row) in rows {
                 let (id_high, id_low) = ids::halves(&blob.blob_id);
-                insert = insert
-                    .bind(place(self.log.no, row.cursor))
+                db.bind(place(self.log.no, row.cursor))
                     .bind(id_high)
                     .bind(id_low)
                     .bind(blob.kind as u8)
@@ -194,16 +194,15 @@ impl Extended {
                     .bind(blob.expires_ms.map(signed))
                     .bind(&*blob.envelope);
             }
-            insert.execute(&mut *db).await.map_err(fault)?;
+            if rows.len() >= LONG {
+                db.flush().await?;
+            }
         }
-        sqlx::query("UPDATE groups SET head_cursor = ?, head_run = ?, bytes = ? WHERE no = ?")
+        db.add("UPDATE groups SET head_cursor = ?, head_run = ?, bytes = ? WHERE no = ?")
             .bind(signed(self.head.cursor.get()))
             .bind(self.head.run.as_bytes().as_slice())
             .bind(signed(self.bytes))
-            .bind(self.log.no)
-            .execute(db)
-            .await
-            .map_err(fault)?;
+            .bind(self.log.no);
         Ok(())
     }
 }

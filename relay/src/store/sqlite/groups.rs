@@ -5,14 +5,14 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::Row as _;
+use sync_sqlite::Database;
 use sync_types::{DeviceId, LogId, RelayCursor, Run};
 
 use super::{
-    fault, ids,
+    ids,
     place::{GROUP_MAX, places},
     signed,
-    transaction::transaction,
     writer::{Reply, Writer},
 };
 use crate::store::{Greeted, Greeting, GroupLog, Head, StoreError};
@@ -37,12 +37,12 @@ impl Writer {
                 }
             }
         }
-        let entered = transaction(&mut self.db, async |tx| {
+        let entered = self.db.transaction(async |db| {
             for (greeting, greeted, _) in &entering {
                 let read = greeting.read.filter(|(log_id, _)| *log_id == greeted.log.log_id);
                 let acked = read.map_or(RelayCursor::START, |(_, cursor)| cursor.min(greeted.log.head().cursor));
-                remember(tx, greeted.log.no, greeting.device, acked, greeting.now_ms).await?;
-                visited(tx, greeted.log.no, greeting.now_ms).await?;
+                remember(db, greeted.log.no, greeting.device, acked, greeting.now_ms);
+                visited(db, greeted.log.no, greeting.now_ms);
             }
             Ok(())
         });
@@ -80,10 +80,9 @@ impl Writer {
             "SELECT no FROM groups WHERE NOT EXISTS
                  (SELECT 1 FROM entries WHERE place BETWEEN groups.no << 35 AND ((groups.no + 1) << 35) - 1)",
         )
-        .fetch_all(&mut self.db)
-        .await
-        .map_err(fault)?;
-        let empty = empty.iter().map(|row| row.try_get(0).map_err(fault)).collect::<Result<Vec<i64>, _>>()?;
+        .fetch_all(self.db.connection().await?)
+        .await?;
+        let empty = empty.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
         self.forget(&empty, COLLECT_MAX).await?;
         Ok(())
     }
@@ -93,7 +92,8 @@ impl Writer {
         let logs: HashMap<i64, _> = self.books.shared.all_groups().into_iter().map(|log| (log.no, log)).collect();
         let unwatched = groups.iter().filter_map(|no| logs.get(no)).filter(|log| log.head.receiver_count() == 0);
         let unwatched: Vec<_> = unwatched.take(at_most).collect();
-        let forgetting = transaction(&mut self.db, async |tx| {
+        let forgetting = self.db.transaction(async |db| {
+            let tx = db.connection().await?;
             let mut blobs = 0;
             for log in &unwatched {
                 let (first, last) = places(log.no).into_inner();
@@ -102,14 +102,14 @@ impl Writer {
                     ("DELETE FROM entries WHERE place BETWEEN ? AND ? AND envelope IS NOT NULL", true),
                     ("DELETE FROM entries WHERE place BETWEEN ? AND ?", false),
                 ] {
-                    let deleted = sqlx::query(delete).bind(first).bind(last).execute(&mut *tx).await.map_err(fault)?;
+                    let deleted = sqlx::query(delete).bind(first).bind(last).execute(&mut *tx).await?;
                     blobs += if counts { deleted.rows_affected() } else { 0 };
                 }
                 for delete in ["DELETE FROM devices WHERE group_no = ?", "DELETE FROM groups WHERE no = ?"] {
-                    sqlx::query(delete).bind(log.no).execute(&mut *tx).await.map_err(fault)?;
+                    sqlx::query(delete).bind(log.no).execute(&mut *tx).await?;
                 }
             }
-            Ok(blobs)
+            Ok::<_, StoreError>(blobs)
         });
         let blobs = forgetting.await?;
         self.books.shared.blobs.fetch_sub(blobs, Ordering::Relaxed);
@@ -123,9 +123,9 @@ impl Writer {
     }
 }
 
-async fn create(db: &mut SqliteConnection, greeting: &Greeting) -> Result<i64, StoreError> {
+async fn create(db: &mut Database, greeting: &Greeting) -> Result<i64, StoreError> {
     let (group, log_id): (_, LogId) = (greeting.group, greeting.new_log_id);
-    transaction(db, async |tx| {
+    db.transaction(async |db| {
         let row = sqlx::query(
             "INSERT INTO groups (id, log_id, head_run, floor_run, visited_ms) VALUES (?1, ?2, ?3, ?3, ?4) RETURNING no",
         )
@@ -133,52 +133,33 @@ async fn create(db: &mut SqliteConnection, greeting: &Greeting) -> Result<i64, S
         .bind(log_id.as_bytes().as_slice())
         .bind(Run::START.as_bytes().as_slice())
         .bind(signed(greeting.now_ms))
-        .fetch_one(tx)
-        .await
-        .map_err(fault)?;
-        let no: i64 = row.try_get(0).map_err(fault)?;
+        .fetch_one(db.connection().await?)
+        .await?;
+        let no: i64 = row.try_get(0)?;
         if no > GROUP_MAX { Err(StoreError::TooManyGroups) } else { Ok(no) }
     })
     .await
 }
 
 /// Notes that somebody was there.
-pub(super) async fn visited(db: &mut SqliteConnection, group_no: i64, now_ms: u64) -> Result<(), StoreError> {
-    sqlx::query("UPDATE groups SET visited_ms = ?1 WHERE no = ?2 AND visited_ms < ?1")
-        .bind(signed(now_ms))
-        .bind(group_no)
-        .execute(db)
-        .await
-        .map_err(fault)?;
-    Ok(())
+pub(super) fn visited(db: &mut Database, group_no: i64, now_ms: u64) {
+    db.add("UPDATE groups SET visited_ms = MAX(visited_ms, ?) WHERE no = ?").bind(signed(now_ms)).bind(group_no);
 }
 
-async fn remember(
-    db: &mut SqliteConnection,
-    group_no: i64,
-    device: DeviceId,
-    acked: RelayCursor,
-    now_ms: u64,
-) -> Result<(), StoreError> {
-    sqlx::query(
+fn remember(db: &mut Database, group_no: i64, device: DeviceId, acked: RelayCursor, now_ms: u64) {
+    db.add(
         "INSERT INTO devices (group_no, device, acked, seen_ms) VALUES (?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET acked = MAX(acked, excluded.acked), seen_ms = MAX(seen_ms, excluded.seen_ms)",
     )
     .bind(group_no)
     .bind(device.as_bytes().as_slice())
     .bind(signed(acked.get()))
-    .bind(signed(now_ms))
-    .execute(&mut *db)
-    .await
-    .map_err(fault)?;
-    sqlx::query(
-        "DELETE FROM devices WHERE group_no = ?1 AND device IN
-             (SELECT device FROM devices WHERE group_no = ?1 ORDER BY seen_ms DESC LIMIT -1 OFFSET ?2)",
+    .bind(signed(now_ms));
+    db.add(
+        "DELETE FROM devices WHERE group_no = ? AND device IN
+             (SELECT device FROM devices WHERE group_no = ? ORDER BY seen_ms DESC LIMIT -1 OFFSET ?)",
     )
     .bind(group_no)
-    .bind(DEVICES_MAX)
-    .execute(db)
-    .await
-    .map_err(fault)?;
-    Ok(())
+    .bind(group_no)
+    .bind(DEVICES_MAX);
 }

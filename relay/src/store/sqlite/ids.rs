@@ -11,14 +11,13 @@
 use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sync_sqlite::Database;
 use sync_types::{BlobId, RelayCursor, Run};
 
 use super::{
-    Shared, bytes_at, chunks, fault,
+    Shared, bytes_at, chunks,
     place::{cursor_at, group_at, place},
-    placeholders,
-    transaction::transaction,
-    unsigned_at,
+    placeholders, unsigned_at,
     writer::Writer,
 };
 use crate::store::{Appended, StoreError};
@@ -44,8 +43,8 @@ pub(super) fn halves(blob_id: &BlobId) -> (i64, i64) {
 
 /// The id that two columns hold.
 pub(super) fn id_at(row: &sqlx::sqlite::SqliteRow, index: usize) -> Result<BlobId, StoreError> {
-    let high: i64 = row.try_get(index).map_err(fault)?;
-    let low: i64 = row.try_get(index + 1).map_err(fault)?;
+    let high: i64 = row.try_get(index)?;
+    let low: i64 = row.try_get(index + 1)?;
     let number = (u128::from(high.cast_unsigned()) << 64) | u128::from(low.cast_unsigned());
     Ok(BlobId::from_bytes(number.to_be_bytes()))
 }
@@ -57,13 +56,11 @@ pub(super) fn footprint(fresh: usize) -> u64 {
 
 /// The rows that a stopped relay left outside the index.
 pub(super) async fn load(db: &mut SqliteConnection) -> Result<Fresh, StoreError> {
-    let rows = sqlx::query(AssertSqlSafe(format!("SELECT entries.place, id_high, id_low {OUTSIDE}")))
-        .fetch_all(db)
-        .await
-        .map_err(fault)?;
+    let rows =
+        sqlx::query(AssertSqlSafe(format!("SELECT entries.place, id_high, id_low {OUTSIDE}"))).fetch_all(db).await?;
     let mut fresh = Fresh::with_capacity(rows.len());
     for row in rows {
-        let place: i64 = row.try_get(0).map_err(fault)?;
+        let place: i64 = row.try_get(0)?;
         fresh.insert((group_at(place), id_at(&row, 1)?), cursor_at(place));
     }
     Ok(fresh)
@@ -75,38 +72,32 @@ const OUTSIDE: &str = "FROM groups CROSS JOIN entries
     WHERE groups.indexed_cursor < groups.head_cursor";
 
 /// Which of these blobs have a row, and where.
-pub(super) async fn find(
-    db: &mut SqliteConnection,
-    shared: &Shared,
-    ids: &[Id],
-) -> Result<HashMap<Id, Appended>, StoreError> {
+pub(super) async fn find(db: &mut Database, shared: &Shared, ids: &[Id]) -> Result<HashMap<Id, Appended>, StoreError> {
     let mut places = Vec::new();
     {
         let fresh = shared.fresh();
         places.extend(ids.iter().filter_map(|id| fresh.get(id).map(|cursor| place(id.0, *cursor))));
     }
     for ids in chunks(ids) {
-        let select = format!("SELECT place FROM blob_ids WHERE id_high IN {}", placeholders(ids.len()));
-        let mut select = sqlx::query(AssertSqlSafe(select));
+        db.add(&format!("SELECT place FROM blob_ids WHERE id_high IN {}", placeholders(ids.len())));
         for (_, blob_id) in ids {
-            select = select.bind(halves(blob_id).0);
+            db.bind(halves(blob_id).0);
         }
-        for row in select.fetch_all(&mut *db).await.map_err(fault)? {
-            places.push(row.try_get(0).map_err(fault)?);
+        for row in db.rows().await? {
+            places.push(row.try_get(0)?);
         }
     }
     let mut found = HashMap::new();
     for places in chunks(&places) {
-        let select = format!(
+        db.add(&format!(
             "SELECT place, id_high, id_low, run, received_ms FROM entries WHERE place IN {}",
             placeholders(places.len())
-        );
-        let mut select = sqlx::query(AssertSqlSafe(select));
+        ));
         for place in places {
-            select = select.bind(*place);
+            db.bind(*place);
         }
-        for row in select.fetch_all(&mut *db).await.map_err(fault)? {
-            let place: i64 = row.try_get(0).map_err(fault)?;
+        for row in db.rows().await? {
+            let place: i64 = row.try_get(0)?;
             let appended = Appended {
                 cursor: cursor_at(place),
                 run: Run::from_bytes(bytes_at(&row, 3)?),
@@ -124,16 +115,12 @@ impl Writer {
         if self.books.shared.fresh().len() < FRESH_MAX {
             return;
         }
-        let indexed = transaction(&mut self.db, async |tx| {
-            let insert = format!(
+        let indexed = self.db.transaction(async |db| {
+            db.add(&format!(
                 "INSERT INTO blob_ids (id_high, place) SELECT id_high, entries.place {OUTSIDE} ORDER BY id_high, entries.place"
-            );
-            sqlx::query(AssertSqlSafe(insert)).execute(&mut *tx).await.map_err(fault)?;
-            sqlx::query("UPDATE groups SET indexed_cursor = head_cursor WHERE indexed_cursor < head_cursor")
-                .execute(tx)
-                .await
-                .map_err(fault)?;
-            Ok(())
+            ));
+            db.add("UPDATE groups SET indexed_cursor = head_cursor WHERE indexed_cursor < head_cursor");
+            Ok::<_, StoreError>(())
         });
         if indexed.await.is_ok() {
             *self.books.shared.fresh() = Fresh::new();
@@ -150,7 +137,6 @@ pub(super) async fn forget(db: &mut SqliteConnection, first: i64, last: i64) -> 
     .bind(first)
     .bind(last)
     .execute(db)
-    .await
-    .map_err(fault)?;
+    .await?;
     Ok(())
 }

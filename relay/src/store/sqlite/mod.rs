@@ -10,7 +10,6 @@ mod place;
 mod sweep;
 #[cfg(test)]
 mod tests;
-mod transaction;
 mod writer;
 
 use std::{
@@ -52,7 +51,7 @@ const READ_AHEAD: usize = 256;
 /// Requests that may wait for the writer; whoever comes then waits to be queued.
 const QUEUE: usize = 1_024;
 /// What the write-ahead log is cut back to once it was longer.
-const WAL_BYTES: u32 = 16 * 1024 * 1024;
+const WAL_BYTES: u32 = 4 * 1024 * 1024;
 /// How long it gets before it is folded into the file: what is written again and again is then folded in once.
 const WAL_PAGES: u32 = WAL_BYTES / 4_096;
 /// Rows in one statement: few sizes, so that the statements stay prepared.
@@ -120,14 +119,12 @@ impl SqliteStore {
             // Only macOS needs to be told that a flush should reach the disk itself.
             .pragma("fullfsync", "ON")
             .connect()
-            .await
-            .map_err(fault)?;
+            .await?;
         sqlx::migrate!("migrations/sqlite").run_direct(None, &mut db, false).await.map_err(migration_fault)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_with(common.read_only(true).row_buffer_size(READ_AHEAD))
-            .await
-            .map_err(fault)?;
+            .await?;
 
         let shared = Arc::new(Shared::default());
         let bytes = load_groups(&mut db, &shared).await?;
@@ -193,8 +190,7 @@ impl Store for SqliteStore {
         .bind(signed(span.rows_max as u64))
         .bind(signed(span.bytes_max as u64))
         .fetch_all(&self.readers)
-        .await
-        .map_err(fault)?;
+        .await?;
         let rows = rows.iter().map(row_of).collect::<Result<Vec<_>, _>>()?;
         let mut expected = span.after;
         for row in &rows {
@@ -217,8 +213,7 @@ impl Store for SqliteStore {
         let row = sqlx::query("SELECT run FROM entries WHERE place = ?")
             .bind(place(log.no, cursor))
             .fetch_optional(&self.readers)
-            .await
-            .map_err(fault)?;
+            .await?;
         row.map(|row| Ok(Run::from_bytes(bytes_at(&row, 0)?))).transpose()
     }
 
@@ -238,10 +233,9 @@ impl Store for SqliteStore {
         .bind(id_low)
         .bind(signed(now_ms))
         .fetch_optional(&self.readers)
-        .await
-        .map_err(fault)?;
+        .await?;
         let Some(row) = row else { return Ok(None) };
-        Ok(row.try_get::<Option<Vec<u8>>, _>(0).map_err(fault)?.map(Bytes::from))
+        Ok(row.try_get::<Option<Vec<u8>>, _>(0)?.map(Bytes::from))
     }
 
     fn acked(&self, log: &GroupLog, device: DeviceId, cursor: RelayCursor, now_ms: u64) {
@@ -272,11 +266,10 @@ impl Store for SqliteStore {
 async fn load_groups(db: &mut SqliteConnection, shared: &Shared) -> Result<HashMap<i64, u64>, StoreError> {
     let rows = sqlx::query("SELECT no, id, log_id, head_cursor, head_run, floor_cursor, floor_run, bytes FROM groups")
         .fetch_all(&mut *db)
-        .await
-        .map_err(fault)?;
+        .await?;
     let mut bytes = HashMap::with_capacity(rows.len());
     for row in rows {
-        let no = row.try_get(0).map_err(fault)?;
+        let no = row.try_get(0)?;
         let head = Head {
             cursor: RelayCursor::new(unsigned_at(&row, 3)?),
             run: Run::from_bytes(bytes_at(&row, 4)?),
@@ -288,26 +281,23 @@ async fn load_groups(db: &mut SqliteConnection, shared: &Shared) -> Result<HashM
         shared.add_group(Arc::new(GroupLog::new(no, group, log_id, head)));
         bytes.insert(no, unsigned_at(&row, 7)?);
     }
-    let blobs = sqlx::query("SELECT COUNT(*) FROM entries WHERE envelope IS NOT NULL")
-        .fetch_one(&mut *db)
-        .await
-        .map_err(fault)?;
+    let blobs = sqlx::query("SELECT COUNT(*) FROM entries WHERE envelope IS NOT NULL").fetch_one(&mut *db).await?;
     shared.blobs.store(unsigned_at(&blobs, 0)?, Ordering::Relaxed);
     Ok(bytes)
 }
 
 async fn load_clock(db: &mut SqliteConnection) -> Result<Option<ClockMark>, StoreError> {
-    let row = sqlx::query("SELECT time_ms, wall_ms FROM clock").fetch_optional(db).await.map_err(fault)?;
+    let row = sqlx::query("SELECT time_ms, wall_ms FROM clock").fetch_optional(db).await?;
     row.map(|row| Ok(ClockMark { time_ms: unsigned_at(&row, 0)?, wall_ms: unsigned_at(&row, 1)? })).transpose()
 }
 
 fn row_of(row: &SqliteRow) -> Result<StoredRow, StoreError> {
     Ok(StoredRow {
-        cursor: cursor_at(row.try_get(0).map_err(fault)?),
+        cursor: cursor_at(row.try_get(0)?),
         blob_id: ids::id_at(row, 1)?,
         received_ms: unsigned_at(row, 3)?,
-        expires_ms: row.try_get::<Option<i64>, _>(4).map_err(fault)?.map(i64::cast_unsigned),
-        envelope: row.try_get::<Option<Vec<u8>>, _>(5).map_err(fault)?.map(Bytes::from),
+        expires_ms: row.try_get::<Option<i64>, _>(4)?.map(i64::cast_unsigned),
+        envelope: row.try_get::<Option<Vec<u8>>, _>(5)?.map(Bytes::from),
     })
 }
 
@@ -332,12 +322,12 @@ fn placeholders(count: usize) -> String {
 }
 
 fn unsigned_at(row: &SqliteRow, index: usize) -> Result<u64, StoreError> {
-    let number: i64 = row.try_get(index).map_err(fault)?;
+    let number: i64 = row.try_get(index)?;
     u64::try_from(number).map_err(|_| corrupt())
 }
 
 fn bytes_at<const N: usize>(row: &SqliteRow, index: usize) -> Result<[u8; N], StoreError> {
-    let bytes: &[u8] = row.try_get(index).map_err(fault)?;
+    let bytes: &[u8] = row.try_get(index)?;
     bytes.try_into().map_err(|_| corrupt())
 }
 
@@ -346,27 +336,29 @@ fn migration_fault(error: MigrateError) -> StoreError {
         return StoreError::TooNew;
     }
     if let MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) = error {
-        return fault(error);
+        return error.into();
     }
     StoreError::Database(error.to_string())
 }
 
-/// What the database's own error means here. The operator is told of it now: a device only hears that it was no
-/// fault of its own.
-fn fault(error: sqlx::Error) -> StoreError {
-    // Primary result codes, https://www.sqlite.org/rescode.html
-    const CORRUPT: i64 = 11;
-    const FULL: i64 = 13;
-    const NOT_A_DATABASE: i64 = 26;
-    let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<i64>().ok());
-    if let sqlx::Error::PoolClosed = error {
-        return StoreError::Closed;
-    }
-    error!(%error, "the database failed");
-    match code.map(|code| code & 0xFF) {
-        Some(CORRUPT | NOT_A_DATABASE) => StoreError::Corrupt,
-        Some(FULL) => StoreError::DiskFull,
-        _ => StoreError::Database(error.to_string()),
+impl From<sqlx::Error> for StoreError {
+    /// What the database's own error means here. The operator is told of it now: a device only hears that it was no
+    /// fault of its own.
+    fn from(error: sqlx::Error) -> Self {
+        // Primary result codes, https://www.sqlite.org/rescode.html
+        const CORRUPT: i64 = 11;
+        const FULL: i64 = 13;
+        const NOT_A_DATABASE: i64 = 26;
+        let code = error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse::<i64>().ok());
+        if let sqlx::Error::PoolClosed = error {
+            return Self::Closed;
+        }
+        error!(%error, "the database failed");
+        match code.map(|code| code & 0xFF) {
+            Some(CORRUPT | NOT_A_DATABASE) => Self::Corrupt,
+            Some(FULL) => Self::DiskFull,
+            _ => Self::Database(error.to_string()),
+        }
     }
 }
 

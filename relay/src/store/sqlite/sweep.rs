@@ -8,16 +8,15 @@
 use std::{collections::HashMap, sync::atomic::Ordering};
 
 use sqlx::{Row as _, SqliteConnection};
+use sync_sqlite::Database;
 use sync_types::{RelayCursor, Run};
 
 use super::{
-    bytes_at, fault,
+    bytes_at,
     groups::visited,
     ids,
     place::{cursor_at, group_at, place, places},
-    signed,
-    transaction::transaction,
-    unsigned_at,
+    signed, unsigned_at,
     writer::{Writer, measure},
 };
 use crate::store::{StoreError, Sweep, Swept};
@@ -41,19 +40,19 @@ struct Cut {
 impl Writer {
     /// Performs one step.
     pub(super) async fn sweep(&mut self, sweep: Sweep) -> Result<Swept, StoreError> {
-        let stepping = transaction(&mut self.db, async |tx| {
-            keep_clock(tx, sweep).await?;
+        let stepping = self.db.transaction(async |db| {
+            keep_clock(db, sweep);
             for log in self.books.shared.all_groups().iter().filter(|log| log.head.receiver_count() > 0) {
-                visited(tx, log.no, sweep.clock.time_ms).await?;
+                visited(db, log.no, sweep.clock.time_ms);
             }
+            let tx = db.connection().await?;
             let freed = expire(tx, sweep.clock.time_ms).await?;
             let devices = sqlx::query("DELETE FROM devices WHERE seen_ms < ?")
                 .bind(signed(sweep.devices_before_ms))
                 .execute(&mut *tx)
-                .await
-                .map_err(fault)?;
+                .await?;
             let cuts = cut_fronts(tx).await?;
-            Ok((freed, devices, cuts))
+            Ok::<_, StoreError>((freed, devices, cuts))
         });
         let (freed, devices, cuts) = stepping.await?;
 
@@ -79,26 +78,22 @@ impl Writer {
         self.books.shared.fresh().retain(|(no, _), cursor| !is_cut(no, *cursor));
         swept.more |= swept.dropped >= STEP_ROWS.cast_unsigned();
 
-        let unvisited = unvisited(&mut self.db, sweep.devices_before_ms).await?;
+        let unvisited = unvisited(self.db.connection().await?, sweep.devices_before_ms).await?;
         swept.groups = self.forget(&unvisited, STEP_GROUPS).await?;
         swept.more |= swept.groups == STEP_GROUPS as u64;
         if sweep.vacuum {
-            swept.more |= vacuum(&mut self.db).await?;
+            swept.more |= vacuum(self.db.connection().await?).await?;
         }
-        self.books.db_bytes = measure(&mut self.db, &self.books.shared).await?;
+        self.books.db_bytes = measure(self.db.connection().await?, &self.books.shared).await?;
         self.books.shared.db_bytes.store(self.books.db_bytes, Ordering::Relaxed);
         Ok(swept)
     }
 }
 
-async fn keep_clock(db: &mut SqliteConnection, sweep: Sweep) -> Result<(), StoreError> {
-    sqlx::query("INSERT OR REPLACE INTO clock (only, time_ms, wall_ms) VALUES (1, ?, ?)")
+fn keep_clock(db: &mut Database, sweep: Sweep) {
+    db.add("INSERT OR REPLACE INTO clock (only, time_ms, wall_ms) VALUES (1, ?, ?)")
         .bind(signed(sweep.clock.time_ms))
-        .bind(signed(sweep.clock.wall_ms))
-        .execute(db)
-        .await
-        .map_err(fault)?;
-    Ok(())
+        .bind(signed(sweep.clock.wall_ms));
 }
 
 /// Turns rows whose time is over into tombstones; says how many rows and bytes that were in each group.
@@ -110,16 +105,11 @@ async fn expire(db: &mut SqliteConnection, now_ms: u64) -> Result<HashMap<i64, (
     .bind(signed(now_ms))
     .bind(STEP_ROWS)
     .fetch_all(&mut *db)
-    .await
-    .map_err(fault)?;
+    .await?;
     let mut freed = HashMap::<i64, (u64, u64)>::new();
     for row in due {
-        let place: i64 = row.try_get(0).map_err(fault)?;
-        sqlx::query("UPDATE entries SET envelope = NULL WHERE place = ?")
-            .bind(place)
-            .execute(&mut *db)
-            .await
-            .map_err(fault)?;
+        let place: i64 = row.try_get(0)?;
+        sqlx::query("UPDATE entries SET envelope = NULL WHERE place = ?").bind(place).execute(&mut *db).await?;
         let (rows, bytes) = freed.entry(group_at(place)).or_default();
         *rows += 1;
         *bytes += unsigned_at(&row, 1)?;
@@ -139,12 +129,11 @@ async fn cut_fronts(db: &mut SqliteConnection) -> Result<HashMap<i64, Cut>, Stor
          WHERE entries.envelope IS NULL",
     )
     .fetch_all(&mut *db)
-    .await
-    .map_err(fault)?;
+    .await?;
     let mut cuts = HashMap::new();
     let mut left = STEP_ROWS.cast_unsigned();
     for row in starts_dead {
-        let (no, floor) = (row.try_get(0).map_err(fault)?, RelayCursor::new(unsigned_at(&row, 1)?));
+        let (no, floor) = (row.try_get(0)?, RelayCursor::new(unsigned_at(&row, 1)?));
         let read = RelayCursor::new(unsigned_at(&row, 2)?);
         let reach = read.min(RelayCursor::new(floor.get() + left));
         if reach <= floor {
@@ -159,9 +148,8 @@ async fn cut_fronts(db: &mut SqliteConnection) -> Result<HashMap<i64, Cut>, Stor
         .bind(place(no, floor))
         .bind(place(no, reach))
         .fetch_one(&mut *db)
-        .await
-        .map_err(fault)?;
-        let last_place: i64 = last.try_get(0).map_err(fault)?;
+        .await?;
+        let last_place: i64 = last.try_get(0)?;
         let cut = Cut {
             floor: cursor_at(last_place),
             run: Run::from_bytes(bytes_at(&last, 1)?),
@@ -172,15 +160,13 @@ async fn cut_fronts(db: &mut SqliteConnection) -> Result<HashMap<i64, Cut>, Stor
             .bind(*places(no).start())
             .bind(last_place)
             .execute(&mut *db)
-            .await
-            .map_err(fault)?;
+            .await?;
         sqlx::query("UPDATE groups SET floor_cursor = ?, floor_run = ? WHERE no = ?")
             .bind(signed(cut.floor.get()))
             .bind(cut.run.as_bytes().as_slice())
             .bind(no)
             .execute(&mut *db)
-            .await
-            .map_err(fault)?;
+            .await?;
         charge(db, no, cut.dropped * TOMBSTONE_BYTES, 0).await?;
         left -= cut.dropped;
         cuts.insert(no, cut);
@@ -198,8 +184,7 @@ async fn charge(db: &mut SqliteConnection, no: i64, less: u64, more: u64) -> Res
         .bind(signed(more))
         .bind(no)
         .execute(db)
-        .await
-        .map_err(fault)?;
+        .await?;
     Ok(())
 }
 
@@ -211,25 +196,21 @@ async fn unvisited(db: &mut SqliteConnection, before_ms: u64) -> Result<Vec<i64>
     )
     .bind(signed(before_ms))
     .fetch_all(db)
-    .await
-    .map_err(fault)?;
-    rows.iter().map(|row| row.try_get(0).map_err(fault)).collect()
+    .await?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(StoreError::from)
 }
 
 /// Gives free pages back; says whether there are more.
 async fn vacuum(db: &mut SqliteConnection) -> Result<bool, StoreError> {
     let free = async |db: &mut SqliteConnection| {
-        let row = sqlx::query("PRAGMA freelist_count").fetch_one(db).await.map_err(fault)?;
-        row.try_get::<i64, _>(0).map_err(fault)
+        let row = sqlx::query("PRAGMA freelist_count").fetch_one(db).await?;
+        row.try_get::<i64, _>(0)
     };
     let before = free(db).await?;
     if before == 0 {
         return Ok(false);
     }
-    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA incremental_vacuum({STEP_PAGES})")))
-        .execute(&mut *db)
-        .await
-        .map_err(fault)?;
+    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA incremental_vacuum({STEP_PAGES})"))).execute(&mut *db).await?;
     let after = free(db).await?;
     // Without progress there is nothing more to do: an older file may lack the bookkeeping for it.
     Ok(after > 0 && after < before)

@@ -13,12 +13,13 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
+use sync_sqlite::Database;
 use sync_types::{DeviceId, ErrorCode, RelayCursor};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{Shared, append::Batch, fault, ids, signed, transaction::transaction};
+use super::{Shared, append::Batch, ids, signed};
 use crate::store::{Appended, Bounds, Greeted, Greeting, GroupLog, NewBlob, StoreError, Sweep, Swept};
 
 /// Requests taken into one transaction at most.
@@ -42,7 +43,7 @@ pub(super) enum Write {
 
 /// See the [module](self).
 pub(super) struct Writer {
-    pub(super) db: SqliteConnection,
+    pub(super) db: Database,
     pub(super) books: Books,
 }
 
@@ -67,7 +68,10 @@ impl Writer {
     ) -> Result<Self, StoreError> {
         let db_bytes = measure(&mut db, &shared).await?;
         shared.db_bytes.store(db_bytes, Ordering::Relaxed);
-        Ok(Self { db, books: Books { shared, bounds, group_bytes, db_bytes, acks: BTreeMap::new() } })
+        Ok(Self {
+            db: Database::new(db),
+            books: Books { shared, bounds, group_bytes, db_bytes, acks: BTreeMap::new() },
+        })
     }
 
     /// Writes until it is told to close, or until nobody is left to ask.
@@ -149,11 +153,13 @@ impl Writer {
 
     async fn commit(&mut self, requests: Vec<Request>) -> Result<Vec<Answers>, StoreError> {
         let mut batch = Batch::default();
-        let answers = transaction(&mut self.db, async |tx| {
-            write_acks(tx, &self.books.acks).await?;
-            batch.append(tx, &self.books, requests).await
-        })
-        .await?;
+        let answers = self
+            .db
+            .transaction(async |db| {
+                write_acks(db, &self.books.acks);
+                batch.append(db, &self.books, requests).await
+            })
+            .await?;
         self.books.acks.clear();
         batch.publish(&mut self.books);
         Ok(answers)
@@ -162,27 +168,22 @@ impl Writer {
     /// Writes the noted ACKs down by themselves. Those that can't be written are noted again by their devices.
     async fn note_acks(&mut self) {
         let acks = std::mem::take(&mut self.books.acks);
-        let _ = transaction(&mut self.db, async |tx| write_acks(tx, &acks).await).await;
+        let noting = self.db.transaction(async |db| {
+            write_acks(db, &acks);
+            Ok::<_, StoreError>(())
+        });
+        let _ = noting.await;
     }
 }
 
-async fn write_acks(
-    db: &mut SqliteConnection,
-    acks: &BTreeMap<(i64, DeviceId), (RelayCursor, u64)>,
-) -> Result<(), StoreError> {
+fn write_acks(db: &mut Database, acks: &BTreeMap<(i64, DeviceId), (RelayCursor, u64)>) {
     for ((group_no, device), (cursor, now_ms)) in acks {
-        sqlx::query(
-            "UPDATE devices SET acked = MAX(acked, ?), seen_ms = MAX(seen_ms, ?) WHERE group_no = ? AND device = ?",
-        )
-        .bind(signed(cursor.get()))
-        .bind(signed(*now_ms))
-        .bind(group_no)
-        .bind(device.as_bytes().as_slice())
-        .execute(&mut *db)
-        .await
-        .map_err(fault)?;
+        db.add("UPDATE devices SET acked = MAX(acked, ?), seen_ms = MAX(seen_ms, ?) WHERE group_no = ? AND device = ?")
+            .bind(signed(cursor.get()))
+            .bind(signed(*now_ms))
+            .bind(group_no)
+            .bind(device.as_bytes().as_slice());
     }
-    Ok(())
 }
 
 /// Bytes of the database in use: all its pages but the free ones, and what the index of blobs has still to grow by.
@@ -192,8 +193,7 @@ pub(super) async fn measure(db: &mut SqliteConnection, shared: &Shared) -> Resul
          FROM pragma_page_count AS pages, pragma_freelist_count AS free, pragma_page_size AS size",
     )
     .fetch_one(db)
-    .await
-    .map_err(fault)?;
-    let pages: i64 = row.try_get(0).map_err(fault)?;
+    .await?;
+    let pages: i64 = row.try_get(0)?;
     Ok(pages.cast_unsigned() + ids::footprint(shared.fresh().len()))
 }

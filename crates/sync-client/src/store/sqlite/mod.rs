@@ -3,10 +3,9 @@
 //! One connection writes, a few read: a page of the log never waits for a commit, nor a commit for a page. The
 //! write-ahead log is flushed at every commit (`synchronous = FULL`), which is what "durable" means everywhere
 //! above. Rows go in by the dozen, one statement for many, because the way through the driver costs more than
-//! the row.
+//! the row; and the statements of a commit go together, for the same reason (see [`sync_sqlite`]).
 
 mod read;
-mod transaction;
 mod write;
 
 use std::{collections::HashMap, path::Path, time::Duration};
@@ -17,10 +16,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use sync_core::event::{HeldRow, Load, StoreOp, Stored};
+use sync_sqlite::Database;
 use sync_types::{DeviceId, LocalCursor};
 use tokio::sync::Mutex;
 
-use self::transaction::transaction;
 use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError};
 use crate::{keyring::SecretsChoice, private};
 
@@ -29,7 +28,7 @@ pub(crate) const FILE_NAME: &str = "profile.db";
 const READERS_MAX: u32 = 4;
 /// How long the write-ahead log gets before it is folded into the file, and what it is cut back to: a long queue goes
 /// through in a few foldings instead of one every few commits.
-const WAL_BYTES: u32 = 16 * 1024 * 1024;
+const WAL_BYTES: u32 = 4 * 1024 * 1024;
 const WAL_PAGES: u32 = WAL_BYTES / 4_096;
 
 /// See the [module](self).
@@ -40,7 +39,7 @@ pub(crate) struct SqliteStore {
 
 /// The one connection that writes.
 struct Writer {
-    connection: SqliteConnection,
+    db: Database,
     /// Numbers of devices that are in the database for certain.
     devices: HashMap<DeviceId, i64>,
 }
@@ -65,7 +64,7 @@ impl SqliteStore {
         let mut connection = SqliteConnection::connect_with(&options).await?;
         sqlx::migrate!("./migrations").run(&mut connection).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(options.read_only(true));
-        let writer = Writer { connection, devices: HashMap::new() };
+        let writer = Writer { db: Database::new(connection), devices: HashMap::new() };
         Ok(Self { writer: Mutex::new(Some(writer)), readers })
     }
 }
@@ -94,24 +93,24 @@ impl Store for SqliteStore {
 
     async fn create_profile(&self, profile: &ProfileRow, relays: &[String]) -> Result<(), StoreError> {
         self.write(async |writer| {
-            transaction(&mut writer.connection, async |tx| {
-                let insert = "INSERT INTO profile (one, profile_id, local_log_id, name, app_id, secrets)
-                          VALUES (1, ?, ?, ?, ?, ?)";
-                sqlx::query(insert)
+            writer
+                .db
+                .transaction(async |db| {
+                    db.add(
+                        "INSERT INTO profile (one, profile_id, local_log_id, name, app_id, secrets)
+                         VALUES (1, ?, ?, ?, ?, ?)",
+                    )
                     .bind(profile.profile_id.as_slice())
                     .bind(profile.local_log_id.as_bytes().as_slice())
                     .bind(profile.name.as_str())
                     .bind(profile.app_id.as_str())
-                    .bind(profile.secrets.name())
-                    .execute(&mut *tx)
-                    .await?;
-                for address in relays {
-                    let insert = "INSERT INTO relay_address (address) VALUES (?)";
-                    sqlx::query(insert).bind(address.as_str()).execute(&mut *tx).await?;
-                }
-                Ok(())
-            })
-            .await
+                    .bind(profile.secrets.name());
+                    for address in relays {
+                        db.add("INSERT INTO relay_address (address) VALUES (?)").bind(address.as_str());
+                    }
+                    Ok(())
+                })
+                .await
         })
         .await
     }
@@ -124,25 +123,25 @@ impl Store for SqliteStore {
 
     async fn add_addresses(&self, relays: &[String]) -> Result<(), StoreError> {
         self.write(async |writer| {
-            let mut tx = writer.connection.begin().await?;
-            for address in relays {
-                let insert = "INSERT INTO relay_address (address) VALUES (?) ON CONFLICT (address) DO NOTHING";
-                sqlx::query(insert).bind(address.as_str()).execute(&mut *tx).await?;
-            }
-            Ok(tx.commit().await?)
+            writer
+                .db
+                .transaction(async |db| {
+                    for address in relays {
+                        let insert = "INSERT INTO relay_address (address) VALUES (?) ON CONFLICT (address) DO NOTHING";
+                        db.add(insert).bind(address.as_str());
+                    }
+                    Ok(())
+                })
+                .await
         })
         .await
     }
 
     async fn pin(&self, address: &str, pin: &Pin) -> Result<(), StoreError> {
         self.write(async |writer| {
-            sqlx::query("UPDATE relay_address SET relay = ?, hosts = ? WHERE address = ?")
-                .bind(pin.relay.as_bytes().as_slice())
-                .bind(pin.hosts.join("\n"))
-                .bind(address)
-                .execute(&mut writer.connection)
-                .await?;
-            Ok(())
+            let update = writer.db.add("UPDATE relay_address SET relay = ?, hosts = ? WHERE address = ?");
+            let update = update.bind(pin.relay.as_bytes().as_slice()).bind(pin.hosts.join("\n")).bind(address);
+            Ok(update.flush().await?)
         })
         .await
     }
@@ -174,7 +173,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.readers.close().await;
         if let Some(writer) = self.writer.lock().await.take()
-            && let Err(error) = writer.connection.close().await
+            && let Err(error) = writer.db.close().await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "closing the profile's database failed");
         }
@@ -228,7 +227,7 @@ impl SqliteStore {
     /// Runs a statement on the writer, for tests that reach around the trait.
     pub(crate) async fn execute(&self, statement: impl sqlx::SqlSafeStr) {
         let done = self
-            .write(async |writer| Ok(sqlx::query(statement).execute(&mut writer.connection).await.map(drop)?))
+            .write(async |writer| Ok(sqlx::query(statement).execute(writer.db.connection().await?).await.map(drop)?))
             .await;
         done.expect("a test's own statement");
     }

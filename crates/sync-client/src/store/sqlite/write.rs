@@ -1,16 +1,23 @@
 //! Putting a batch of changes into one transaction.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, hash_map::Entry},
+};
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::Row as _;
 use sync_core::event::{HeldRow, ParkedRow, RelayState, SenderRow, StoreOp, WaitingRow};
+use sync_sqlite::Database;
 use sync_types::{BlobHash, BlobId, DeviceId, RelayId};
 
-use super::{Writer, read::holes_to_bytes, transaction::transaction};
+use super::{Writer, read::holes_to_bytes};
 use crate::store::{Membership, StoreError, newest_own};
 
 /// Rows in one INSERT. A few fixed sizes, so that their statements stay prepared.
 const CHUNKS: [usize; 4] = [128, 16, 4, 1];
+/// From this many on an INSERT goes by itself: together with what comes before and after it, it would rarely be the
+/// same text again.
+const LONG: usize = 16;
 
 /// A batch, sorted by where it goes. Of facts that replace one another only the last is written.
 #[derive(Default)]
@@ -62,57 +69,52 @@ impl<'a> Batch<'a> {
 impl Writer {
     pub(super) async fn commit(&mut self, membership: Option<Membership>, ops: &[StoreOp]) -> Result<(), StoreError> {
         let batch = Batch::of(ops);
-        transaction(&mut self.connection, async |tx| {
-        if let Some(membership) = membership {
-            sqlx::query("UPDATE profile SET group_id = ?, device_id = ?")
-                .bind(membership.group.as_bytes().as_slice())
-                .bind(membership.device.as_bytes().as_slice())
-                .execute(&mut *tx)
-                .await?;
-        }
-        for sender in batch.held.iter().map(|row| row.sender).chain(batch.senders.keys().copied()) {
-            if let std::collections::hash_map::Entry::Vacant(unknown) = self.devices.entry(sender) {
-                unknown.insert(device_no(tx, &sender).await?);
-            }
-        }
-        let devices = &self.devices;
-        put_held(tx, &batch.held, |sender| devices[sender]).await?;
-        for (sender, row) in &batch.senders {
-            put_sender(tx, devices[sender], row).await?;
-        }
-        for (relay, state) in &batch.relays {
-            put_relay(tx, relay, state).await?;
-        }
-        for op in &batch.ordered {
-            put_ordered(tx, op).await?;
-        }
-        if batch.offered.is_some() || batch.app_acked.is_some() || batch.identity_reused {
-            let update =
-                "UPDATE profile SET offered = max(offered, ?), app_acked = max(app_acked, ?), reused = max(reused, ?)";
-            sqlx::query(update)
-                .bind(batch.offered.unwrap_or(0).cast_signed())
-                .bind(batch.app_acked.unwrap_or(0).cast_signed())
-                .bind(batch.identity_reused)
-                .execute(&mut *tx)
-                .await?;
-        }
-        Ok(())
-        })
-        .await
+        let devices = &mut self.devices;
+        self.db
+            .transaction(async |db| {
+                if let Some(membership) = membership {
+                    db.add("UPDATE profile SET group_id = ?, device_id = ?")
+                        .bind(membership.group.as_bytes().as_slice())
+                        .bind(membership.device.as_bytes().as_slice());
+                }
+                for sender in batch.held.iter().map(|row| row.sender).chain(batch.senders.keys().copied()) {
+                    if let Entry::Vacant(unknown) = devices.entry(sender) {
+                        unknown.insert(device_no(db, &sender).await?);
+                    }
+                }
+                put_held(db, &batch.held, |sender| devices[sender]).await?;
+                for (sender, row) in &batch.senders {
+                    put_sender(db, devices[sender], row);
+                }
+                for (relay, state) in &batch.relays {
+                    put_relay(db, relay, state);
+                }
+                for op in &batch.ordered {
+                    put_ordered(db, op);
+                }
+                if batch.offered.is_some() || batch.app_acked.is_some() || batch.identity_reused {
+                    db.add(
+                        "UPDATE profile
+                         SET offered = max(offered, ?), app_acked = max(app_acked, ?), reused = max(reused, ?)",
+                    )
+                    .bind(batch.offered.unwrap_or(0).cast_signed())
+                    .bind(batch.app_acked.unwrap_or(0).cast_signed())
+                    .bind(batch.identity_reused);
+                }
+                Ok(())
+            })
+            .await
     }
 }
 
 /// The number of a device, which gets one if it has none.
-async fn device_no(db: &mut SqliteConnection, id: &DeviceId) -> Result<i64, StoreError> {
+async fn device_no(db: &mut Database, id: &DeviceId) -> Result<i64, StoreError> {
     let insert = "INSERT INTO device (id) VALUES (?) ON CONFLICT (id) DO UPDATE SET id = id RETURNING no";
-    Ok(sqlx::query_scalar(insert).bind(id.as_bytes().as_slice()).fetch_one(db).await?)
+    let rows = db.add(insert).bind(id.as_bytes().as_slice()).rows().await?;
+    Ok(rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
 }
 
-async fn put_held(
-    db: &mut SqliteConnection,
-    mut rows: &[&HeldRow],
-    no: impl Fn(&DeviceId) -> i64,
-) -> Result<(), StoreError> {
+async fn put_held(db: &mut Database, mut rows: &[&HeldRow], no: impl Fn(&DeviceId) -> i64) -> Result<(), StoreError> {
     while !rows.is_empty() {
         let len = CHUNKS.into_iter().find(|len| *len <= rows.len()).expect("the last chunk has one row");
         let (chunk, rest) = rows.split_at(len);
@@ -120,10 +122,9 @@ async fn put_held(
             "INSERT INTO held (sender, seq, hash, kind, cursor, push_id, time_ms, held_ms, late, envelope) VALUES ",
         );
         insert.push_str(&["(?,?,?,?,?,?,?,?,?,?)"].repeat(len).join(","));
-        let mut query = sqlx::query(AssertSqlSafe(insert));
+        db.add(&insert);
         for row in chunk {
-            query = query
-                .bind(no(&row.sender))
+            db.bind(no(&row.sender))
                 .bind(row.seq.get().cast_signed())
                 .bind(row.hash.as_bytes().as_slice())
                 .bind(row.kind as u8)
@@ -134,59 +135,54 @@ async fn put_held(
                 .bind(row.late)
                 .bind(&row.envelope[..]);
         }
-        query.execute(&mut *db).await?;
+        if len >= LONG {
+            db.flush().await?;
+        }
         rows = rest;
     }
     Ok(())
 }
 
-async fn put_sender(db: &mut SqliteConnection, no: i64, row: &SenderRow) -> Result<(), StoreError> {
-    sqlx::query("INSERT OR REPLACE INTO sender (device, seq, hash, holes, expected) VALUES (?, ?, ?, ?, ?)")
+fn put_sender(db: &mut Database, no: i64, row: &SenderRow) {
+    db.add("INSERT OR REPLACE INTO sender (device, seq, hash, holes, expected) VALUES (?, ?, ?, ?, ?)")
         .bind(no)
         .bind(row.seq.get().cast_signed())
         .bind(row.hash.as_bytes().as_slice())
         .bind(holes_to_bytes(&row.holes))
-        .bind(row.expected.get().cast_signed())
-        .execute(db)
-        .await?;
-    Ok(())
+        .bind(row.expected.get().cast_signed());
 }
 
-async fn put_relay(db: &mut SqliteConnection, relay: &RelayId, state: &RelayState) -> Result<(), StoreError> {
-    let insert = "INSERT OR REPLACE INTO relay_state
-                  (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, blob_len_max)
-                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    sqlx::query(insert)
-        .bind(relay.as_bytes().as_slice())
-        .bind(state.log_id.as_bytes().as_slice())
-        .bind(state.pulled.get().cast_signed())
-        .bind(state.run.as_bytes().as_slice())
-        .bind(state.acked.get().cast_signed())
-        .bind(state.mark.map(|(cursor, _)| cursor.get().cast_signed()))
-        .bind(state.mark.map(|(_, run)| run.as_bytes().to_vec()))
-        .bind(state.refill.map(u64::cast_signed))
-        .bind(state.blob_len_max.map(u64::cast_signed))
-        .execute(db)
-        .await?;
-    Ok(())
+fn put_relay(db: &mut Database, relay: &RelayId, state: &RelayState) {
+    db.add(
+        "INSERT OR REPLACE INTO relay_state
+         (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, blob_len_max)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(relay.as_bytes().as_slice())
+    .bind(state.log_id.as_bytes().as_slice())
+    .bind(state.pulled.get().cast_signed())
+    .bind(state.run.as_bytes().as_slice())
+    .bind(state.acked.get().cast_signed())
+    .bind(state.mark.map(|(cursor, _)| cursor.get().cast_signed()))
+    .bind(state.mark.map(|(_, run)| run.as_bytes().to_vec()))
+    .bind(state.refill.map(u64::cast_signed))
+    .bind(state.blob_len_max.map(u64::cast_signed));
 }
 
-async fn put_ordered(db: &mut SqliteConnection, op: &Ordered<'_>) -> Result<(), StoreError> {
-    let query = match op {
-        Ordered::Wait(row) => sqlx::query("INSERT OR REPLACE INTO waiting (hash, sender, envelope) VALUES (?, ?, ?)")
+fn put_ordered(db: &mut Database, op: &Ordered<'_>) {
+    match op {
+        Ordered::Wait(row) => db
+            .add("INSERT OR REPLACE INTO waiting (hash, sender, envelope) VALUES (?, ?, ?)")
             .bind(row.hash.as_bytes().as_slice())
             .bind(row.sender.as_bytes().as_slice())
             .bind(&row.envelope[..]),
-        Ordered::Unwait(hash) => sqlx::query("DELETE FROM waiting WHERE hash = ?").bind(hash.as_bytes().as_slice()),
-        Ordered::Park(row) => sqlx::query("INSERT OR REPLACE INTO parked (blob_id, reason, envelope) VALUES (?, ?, ?)")
+        Ordered::Unwait(hash) => db.add("DELETE FROM waiting WHERE hash = ?").bind(hash.as_bytes().as_slice()),
+        Ordered::Park(row) => db
+            .add("INSERT OR REPLACE INTO parked (blob_id, reason, envelope) VALUES (?, ?, ?)")
             .bind(row.blob_id.as_bytes().as_slice())
             .bind(row.reason as u8)
             .bind(&row.envelope[..]),
-        Ordered::Unpark(blob_id) => {
-            sqlx::query("DELETE FROM parked WHERE blob_id = ?").bind(blob_id.as_bytes().as_slice())
-        }
-        Ordered::Roster(entry) => sqlx::query("INSERT OR IGNORE INTO roster (entry) VALUES (?)").bind(*entry),
+        Ordered::Unpark(blob_id) => db.add("DELETE FROM parked WHERE blob_id = ?").bind(blob_id.as_bytes().as_slice()),
+        Ordered::Roster(entry) => db.add("INSERT OR IGNORE INTO roster (entry) VALUES (?)").bind(*entry),
     };
-    query.execute(db).await?;
-    Ok(())
 }
