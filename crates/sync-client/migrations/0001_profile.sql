@@ -30,7 +30,8 @@ CREATE TABLE relay_state (
     acked       INTEGER NOT NULL,
     mark_cursor INTEGER,
     mark_run    BLOB,
-    refill      INTEGER
+    refill      INTEGER,
+    blob_len_max INTEGER                        -- what it takes at most, so that a push is refused at once
 ) STRICT, WITHOUT ROWID;
 
 -- Devices by a small number, because every held row names one.
@@ -48,10 +49,11 @@ CREATE TABLE sender (
     expected INTEGER NOT NULL
 ) STRICT;
 
--- Every envelope this device holds, in the order they came to rest. Sealed: it is opened when it is read.
+-- Every envelope this device holds, in the order they came to rest. Sealed: it is opened when it is read. `sender` is
+-- a device's number; that it is one is not checked again for each of a hundred thousand rows.
 CREATE TABLE held (
-    position INTEGER PRIMARY KEY AUTOINCREMENT,
-    sender   INTEGER NOT NULL REFERENCES device (no),
+    position INTEGER PRIMARY KEY,
+    sender   INTEGER NOT NULL,
     seq      INTEGER NOT NULL,
     hash     BLOB    NOT NULL,
     kind     INTEGER NOT NULL,
