@@ -27,6 +27,8 @@ pub use self::{
     transcript::Digits,
 };
 
+#[cfg(test)]
+mod attacks;
 mod creator;
 mod grant;
 mod joiner;
@@ -35,6 +37,7 @@ mod noise;
 mod pake;
 mod rng;
 mod transcript;
+mod weakness;
 mod wire;
 
 /// Something that happened.

@@ -12,7 +12,10 @@ use spake2::{Ed25519Group, Identity, Password, Spake2};
 use sync_types::invite::{Form, MailboxName};
 use zeroize::Zeroizing;
 
-use super::rng::{Seed, Seeded};
+use super::{
+    rng::{Seed, Seeded},
+    weakness::{self, Weakness},
+};
 
 /// Bytes of one side's message: which side, and a point.
 pub(super) const ELEMENT_LEN: usize = 33;
@@ -31,7 +34,11 @@ pub(super) enum Side {
 pub(super) struct BadElement;
 
 /// One side, between its own message and the other's.
-pub(super) struct Pake(Spake2<Ed25519Group>);
+pub(super) struct Pake {
+    exchange: Spake2<Ed25519Group>,
+    #[cfg(test)]
+    plain: PakeKey,
+}
 
 impl Pake {
     /// Starts, and says what to send. Both sides name the mailbox and the password's form, so an exchange can't be moved
@@ -45,12 +52,20 @@ impl Pake {
         let form = form.name();
         let identity = |role: &str| Identity::new(format!("0k-sync/1 pairing {role} {form} {mailbox}").as_bytes());
         let (creator, joiner) = (identity("creator"), identity("joiner"));
+        #[cfg(test)]
+        let plain = PakeKey::plain(password);
         let password = Password::new(password);
+        let seed = if weakness::has(Weakness::FixedScalar) { Seed::default() } else { seed };
         let (state, message) = match side {
             Side::Creator => Spake2::start_a_with_rng(&password, &creator, &joiner, Seeded::new(seed)),
             Side::Joiner => Spake2::start_b_with_rng(&password, &creator, &joiner, Seeded::new(seed)),
         };
-        (Self(state), message.try_into().expect("a side byte and a point"))
+        let pake = Self {
+            exchange: state,
+            #[cfg(test)]
+            plain,
+        };
+        (pake, message.try_into().expect("a side byte and a point"))
     }
 
     /// The shared key: the same on both sides if they had the same password.
@@ -60,7 +75,11 @@ impl Pake {
         if point.is_small_order() || !point.is_torsion_free() {
             return Err(BadElement);
         }
-        let key = Zeroizing::new(self.0.finish(theirs).map_err(|_| BadElement)?);
+        #[cfg(test)]
+        if weakness::has(Weakness::PlainKey) {
+            return Ok(self.plain);
+        }
+        let key = Zeroizing::new(self.exchange.finish(theirs).map_err(|_| BadElement)?);
         let mut bytes = Zeroizing::new([0; 32]);
         bytes.copy_from_slice(&key);
         Ok(PakeKey(bytes))
@@ -71,6 +90,12 @@ impl Pake {
 pub(super) struct PakeKey(Zeroizing<[u8; 32]>);
 
 impl PakeKey {
+    /// What there would be without an exchange.
+    #[cfg(test)]
+    pub(super) fn plain(password: &[u8]) -> Self {
+        Self(Zeroizing::new(blake3::derive_key("a key that is a password", password)))
+    }
+
     /// `psk = HKDF-SHA256(key, "0k-sync/1 pairing psk")`
     pub(super) fn psk(&self) -> Zeroizing<[u8; 32]> {
         self.derive("0k-sync/1 pairing psk")
