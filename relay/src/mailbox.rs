@@ -1,10 +1,10 @@
 //! Mailboxes: where two devices that share nothing but a code leave each other a few messages.
 //!
 //! In memory only: an invite that a restart ends is made again with a tap, and nothing of it should ever be on a
-//! disk. The relay sees sealed messages and who may read them; it logs neither names nor tokens.
+//! disk. The relay sees sealed messages and who may read them; it logs neither names nor tokens. What the two sides may
+//! do with one of them is said by [`sync_types::mailbox::Mailbox`]; here are all of them together.
 //!
-//! Guessing is what limits are for here. A lookup that finds nothing is counted against its network address, and
-//! a token is compared in constant time. Whoever holds a token is known not to be guessing, and takes part under a
+//! Guessing is what limits are for here. A lookup that finds nothing is counted against its network address. Whoever holds a token is known not to be guessing, and takes part under a
 //! limit of its own: guesses that others make from the same address are not held against it.
 
 #[cfg(test)]
@@ -17,12 +17,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use subtle::ConstantTimeEq as _;
 use sync_types::{
     ErrorCode,
     invite::MailboxName,
-    limits::{INVITE_TTL, MAILBOX_MESSAGE_LEN_MAX, MAILBOX_MESSAGES_MAX, MAILBOX_WAIT_MAX, MAILBOXES_MAX},
-    mailbox::Token,
+    limits::{INVITE_TTL, MAILBOX_WAIT_MAX, MAILBOXES_MAX},
+    mailbox::{Mailbox, Side, Token},
 };
 use tokio::sync::watch;
 
@@ -51,15 +50,13 @@ pub(crate) struct Mailboxes {
 
 #[derive(Debug, Default)]
 struct Open {
-    mailboxes: HashMap<MailboxName, Mailbox>,
+    mailboxes: HashMap<MailboxName, Kept>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Mailbox {
-    creator: Token,
-    joiner: Option<Token>,
-    messages: Vec<Bytes>,
+struct Kept {
+    mailbox: Mailbox,
     expires: Instant,
     /// How many messages there are, for those who wait. Dropped with the mailbox.
     arrived: watch::Sender<usize>,
@@ -96,26 +93,18 @@ impl Mailboxes {
         limited(self.creations.take(from, now))?;
         let mut open = self.lock();
         open.purge(now);
-        if let Some(mailbox) = open.mailboxes.get(&name) {
-            let repeated = same(&mailbox.creator, token) && mailbox.messages.first() == Some(&message);
-            return if repeated { Ok(mailbox.left(now)) } else { Err(ErrorCode::InviteNameTaken.into()) };
+        if let Some(kept) = open.mailboxes.get(&name) {
+            let repeated = kept.mailbox.was_opened_with(token, &message);
+            return if repeated { Ok(kept.left(now)) } else { Err(ErrorCode::InviteNameTaken.into()) };
         }
-        if message.len() > MAILBOX_MESSAGE_LEN_MAX {
-            return Err(ErrorCode::InviteConflict.into());
-        }
-        if open.mailboxes.len() >= MAILBOXES_MAX || open.bytes + message.len() > BYTES_MAX {
+        let mailbox = Mailbox::open(*token, message)?;
+        if open.mailboxes.len() >= MAILBOXES_MAX || open.bytes + mailbox.bytes() > BYTES_MAX {
             return Err(ErrorCode::TooManyInvites.into());
         }
-        open.bytes += message.len();
-        let mailbox = Mailbox {
-            creator: *token,
-            joiner: None,
-            messages: vec![message],
-            expires: now + INVITE_TTL,
-            arrived: watch::Sender::new(1),
-        };
-        let left = mailbox.left(now);
-        open.mailboxes.insert(name, mailbox);
+        open.bytes += mailbox.bytes();
+        let kept = Kept { mailbox, expires: now + INVITE_TTL, arrived: watch::Sender::new(1) };
+        let left = kept.left(now);
+        open.mailboxes.insert(name, kept);
         Ok(left)
     }
 
@@ -130,18 +119,14 @@ impl Mailboxes {
         limited(self.claims.take(from, now))?;
         let mut open = self.lock();
         open.purge(now);
-        if !open.mailboxes.get(&name).is_some_and(|mailbox| mailbox.side(token) == Some(Side::Joiner)) {
+        if !open.mailboxes.get(&name).is_some_and(|kept| kept.mailbox.side(token) == Some(Side::Joiner)) {
             limited(self.misses.peek(&from, now))?;
         }
-        let Some(mailbox) = open.mailboxes.get_mut(&name) else {
+        let Some(kept) = open.mailboxes.get_mut(&name) else {
             limited(self.misses.take(from, now))?;
             return Err(ErrorCode::InviteNotFound.into());
         };
-        let joiner = mailbox.joiner.get_or_insert(*token);
-        if !same(joiner, token) {
-            return Err(ErrorCode::InviteClaimed.into());
-        }
-        Ok(Taken { message: mailbox.messages[0].clone(), expires_in_s: mailbox.left(now) })
+        Ok(Taken { message: kept.mailbox.claim(token)?, expires_in_s: kept.left(now) })
     }
 
     /// Leaves message number `index`. Repeating it is harmless.
@@ -155,24 +140,11 @@ impl Mailboxes {
         now: Instant,
     ) -> Result<(), Refusal> {
         let mut open = self.lock();
-        let bytes = open.bytes;
-        let (mailbox, side) = self.enter(&mut open, from, name, token, now)?;
-        let index = usize::from(index);
-        if let Some(there) = mailbox.messages.get(index) {
-            let repeated = side.posts(index) && *there == message;
-            return if repeated { Ok(()) } else { Err(ErrorCode::InviteConflict.into()) };
-        }
-        let next = index == mailbox.messages.len() && index < MAILBOX_MESSAGES_MAX;
-        if !next || !side.posts(index) || message.len() > MAILBOX_MESSAGE_LEN_MAX {
-            return Err(ErrorCode::InviteConflict.into());
-        }
-        if bytes + message.len() > BYTES_MAX {
-            return Err(ErrorCode::TooManyInvites.into());
-        }
-        let len = message.len();
-        mailbox.messages.push(message);
-        mailbox.arrived.send_replace(mailbox.messages.len());
-        open.bytes += len;
+        let room = BYTES_MAX - open.bytes;
+        let (kept, side) = self.enter(&mut open, from, name, token, now)?;
+        let taken = kept.mailbox.post(side, index, message, room)?;
+        kept.arrived.send_replace(kept.mailbox.count());
+        open.bytes += taken;
         Ok(())
     }
 
@@ -185,26 +157,24 @@ impl Mailboxes {
         first: u8,
         wait: Duration,
     ) -> Result<Vec<Bytes>, Refusal> {
-        let first = usize::from(first);
         let mut arrived = {
             let mut open = self.lock();
-            let (mailbox, _) = self.enter(&mut open, from, name, token, Instant::now())?;
-            if mailbox.messages.len() > first || wait.is_zero() {
-                return Ok(mailbox.messages.iter().skip(first).cloned().collect());
+            let (kept, _) = self.enter(&mut open, from, name, token, Instant::now())?;
+            if kept.mailbox.count() > usize::from(first) || wait.is_zero() {
+                return Ok(kept.mailbox.messages_from(first));
             }
-            if mailbox.arrived.receiver_count() >= WAITING_MAX {
+            if kept.arrived.receiver_count() >= WAITING_MAX {
                 return Err(Refusal::later(ErrorCode::RateLimited, Duration::from_secs(1)));
             }
-            mailbox.arrived.subscribe()
+            kept.arrived.subscribe()
         };
-        let waiting = arrived.wait_for(|count| *count > first);
+        let waiting = arrived.wait_for(|count| *count > usize::from(first));
         let waited = tokio::time::timeout(wait.min(MAILBOX_WAIT_MAX), waiting).await.map(|arrived| arrived.is_ok());
         match waited {
             Ok(true) => {
                 let open = self.lock();
-                let mailbox = open.mailboxes.get(&name).filter(|mailbox| mailbox.side(token).is_some());
-                let mailbox = mailbox.ok_or(ErrorCode::InviteNotFound)?;
-                Ok(mailbox.messages.iter().skip(first).cloned().collect())
+                let kept = open.mailboxes.get(&name).filter(|kept| kept.mailbox.side(token).is_some());
+                Ok(kept.ok_or(ErrorCode::InviteNotFound)?.mailbox.messages_from(first))
             }
             Ok(false) => Err(ErrorCode::InviteNotFound.into()),
             Err(_) => Ok(Vec::new()),
@@ -243,9 +213,9 @@ impl Mailboxes {
         name: MailboxName,
         token: &Token,
         now: Instant,
-    ) -> Result<(&'a mut Mailbox, Side), Refusal> {
+    ) -> Result<(&'a mut Kept, Side), Refusal> {
         open.purge(now);
-        match open.mailboxes.get_mut(&name).and_then(|mailbox| mailbox.side(token).map(|side| (mailbox, side))) {
+        match open.mailboxes.get_mut(&name).and_then(|kept| kept.mailbox.side(token).map(|side| (kept, side))) {
             Some(entered) => {
                 limited(self.holders.take(from, now))?;
                 Ok(entered)
@@ -264,52 +234,24 @@ impl Mailboxes {
 
 impl Open {
     fn remove(&mut self, name: &MailboxName) {
-        if let Some(mailbox) = self.mailboxes.remove(name) {
-            self.bytes -= mailbox.messages.iter().map(Bytes::len).sum::<usize>();
+        if let Some(kept) = self.mailboxes.remove(name) {
+            self.bytes -= kept.mailbox.bytes();
         }
     }
 
     fn purge(&mut self, now: Instant) {
         let over: Vec<_> =
-            self.mailboxes.iter().filter(|(_, mailbox)| mailbox.expires <= now).map(|(name, _)| *name).collect();
+            self.mailboxes.iter().filter(|(_, kept)| kept.expires <= now).map(|(name, _)| *name).collect();
         for name in over {
             self.remove(&name);
         }
     }
 }
 
-/// Which of the two a token belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Creator,
-    Joiner,
-}
-
-impl Side {
-    /// They take turns, and the creator began.
-    fn posts(self, index: usize) -> bool {
-        match self {
-            Self::Creator => index.is_multiple_of(2),
-            Self::Joiner => !index.is_multiple_of(2),
-        }
-    }
-}
-
-impl Mailbox {
-    fn side(&self, token: &Token) -> Option<Side> {
-        if same(&self.creator, token) {
-            return Some(Side::Creator);
-        }
-        self.joiner.filter(|joiner| same(joiner, token)).map(|_| Side::Joiner)
-    }
-
+impl Kept {
     fn left(&self, now: Instant) -> u32 {
         u32::try_from(self.expires.saturating_duration_since(now).as_secs()).unwrap_or(u32::MAX)
     }
-}
-
-fn same(one: &Token, other: &Token) -> bool {
-    one.as_bytes().ct_eq(other.as_bytes()).into()
 }
 
 fn limited(taken: Result<(), Duration>) -> Result<(), Refusal> {

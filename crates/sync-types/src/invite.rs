@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     code::{InviteCode, ParseCodeError},
+    direct::Direct,
     link::{InviteLink, ParseLinkError},
 };
 
 mod code;
+mod direct;
 mod link;
 
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";

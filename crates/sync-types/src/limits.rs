@@ -64,6 +64,8 @@ pub const RELAY_NAME_LEN_MAX: usize = 512;
 pub const LINK_LEN_MAX: usize = 4 * KIB;
 /// Relays named in an invite link.
 pub const LINK_RELAYS_MAX: usize = 4;
+/// Addresses of the device that invites in an invite link.
+pub const LINK_ADDRESSES_MAX: usize = 4;
 /// How long an invite lives.
 pub const INVITE_TTL: Duration = Duration::from_secs(600);
 /// Messages in one mailbox.

@@ -1,7 +1,8 @@
 //! Mailboxes: where two devices that share nothing but a code leave each other sixteen messages.
 //!
 //! One store on the relay, reached in two ways: as frames on the ALPN [`crate::limits::ALPN_INVITE`], for relays
-//! known by id, and over HTTP for relays known by address:
+//! known by id, and over HTTP for relays known by address. The device that invites answers the same frames itself, but
+//! for the first, while a link leads to it:
 //!
 //! | request | frame | HTTP | answer |
 //! | --- | --- | --- | --- |
@@ -14,6 +15,8 @@
 //! Over HTTP the token travels as `Authorization: Bearer <hex>`, bodies are the same fields as a JSON object with
 //! messages in base64, and a refusal is `{"error":{"code","message"}}` with a status that fits. The messages of a
 //! mailbox are numbered from 0; the creator's first comes with [`Create`]. Creator and joiner alternate.
+
+mod rules;
 
 use std::fmt;
 
@@ -29,6 +32,8 @@ use crate::{
     message::{Refused, messages},
     wire::{AtMost, message},
 };
+
+pub use self::rules::{Mailbox, Side};
 
 /// What opens a mailbox: sixteen random bytes, each side's own. It does not print. Compare in constant time where a
 /// stranger may try.

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use sync_types::limits::{MAILBOX_MESSAGE_LEN_MAX, MAILBOX_MESSAGES_MAX};
+
 use super::*;
 
 const CREATOR: Token = Token::from_bytes([1; 16]);

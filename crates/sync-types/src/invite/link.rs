@@ -1,8 +1,11 @@
 //! What a person opens, pastes or scans.
 //!
 //! ```text
-//! zerok://join#<base64url of: MessagePack [version, mailbox, password [32], [relay, …]] ‖ check [4]>
+//! zerok://join#<base64url of: MessagePack [version, mailbox, password [32], [relay, …], direct?] ‖ check [4]>
 //! ```
+//! The last field is where the device that invites can be reached itself, see [`Direct`]. A link needn't have it, and
+//! one that this build can't read is as good as none: the relays are there still.
+//!
 //! Any scheme will do, an app's own among them, and any address that ends in `/join`: all that counts comes after the
 //! `#`, which browsers don't send to servers. The check is the start of a BLAKE3 hash, so that half a link is told from
 //! a wrong one before it costs the one guess that an invite allows.
@@ -13,7 +16,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_bytes::ByteArray;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::MailboxName;
+use super::{Direct, MailboxName};
 use crate::{
     limits::{LINK_LEN_MAX, LINK_RELAYS_MAX, RELAY_NAME_LEN_MAX},
     wire::{AtMost, decode_exact, message},
@@ -42,6 +45,8 @@ pub struct InviteLink {
     password: [u8; 32],
     #[zeroize(skip)]
     relays: Vec<String>,
+    #[zeroize(skip)]
+    direct: Option<Direct>,
 }
 
 message! {
@@ -53,13 +58,23 @@ message! {
     }
 }
 
+message! {
+    struct WithDirect {
+        version: u8,
+        mailbox: MailboxName,
+        password: ByteArray<32>,
+        relays: AtMost<LINK_RELAYS_MAX, String>,
+        direct: Direct,
+    }
+}
+
 impl InviteLink {
     /// The scheme of a link that no app has made its own.
     pub const SCHEME: &str = "zerok";
 
     /// The link to a mailbox, with 256 random bits for the password. It names no relay yet.
     pub fn new(mailbox: MailboxName, password: [u8; 32]) -> Self {
-        Self { mailbox, password, relays: Vec::new() }
+        Self { mailbox, password, relays: Vec::new(), direct: None }
     }
 
     /// The same, with the addresses of relays that have the mailbox: at most [`LINK_RELAYS_MAX`] of at most
@@ -67,6 +82,13 @@ impl InviteLink {
     #[must_use]
     pub fn with_relays(mut self, relays: Vec<String>) -> Self {
         self.relays = relays;
+        self
+    }
+
+    /// The same, with the place where the device that invites answers itself.
+    #[must_use]
+    pub fn with_direct(mut self, direct: Direct) -> Self {
+        self.direct = Some(direct);
         self
     }
 
@@ -85,17 +107,28 @@ impl InviteLink {
         &self.relays
     }
 
+    /// Where the device that invites answers itself.
+    pub fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
+    }
+
     /// `scheme://join#…`, for a person to open, paste or scan. See [`Self::SCHEME`].
     pub fn to_text(&self, scheme: &str) -> String {
-        let content = Content {
-            version: VERSION,
-            mailbox: self.mailbox,
-            password: ByteArray::new(self.password),
-            relays: self.relays.clone().into(),
-        };
+        let (version, mailbox, relays) = (VERSION, self.mailbox, self.relays.clone().into());
+        let password = ByteArray::new(self.password);
         let mut bytes = Zeroizing::new(Vec::new());
-        rmp_serde::encode::write(&mut *bytes, &content).expect("a link always encodes into memory");
-        content.password.into_array().zeroize();
+        let (written, password) = match self.direct.clone() {
+            Some(direct) => {
+                let content = WithDirect { version, mailbox, password, relays, direct };
+                (rmp_serde::encode::write(&mut *bytes, &content), content.password)
+            }
+            None => {
+                let content = Content { version, mailbox, password, relays };
+                (rmp_serde::encode::write(&mut *bytes, &content), content.password)
+            }
+        };
+        written.expect("a link always encodes into memory");
+        password.into_array().zeroize();
         let check = check(&bytes);
         bytes.extend_from_slice(&check);
         format!("{scheme}://join#{}", BASE64URL_NOPAD.encode(&bytes))
@@ -121,11 +154,16 @@ impl FromStr for InviteLink {
         if content.get(1).is_some_and(|version| *version > VERSION && *version < 0x80) {
             return Err(ParseLinkError::TooNew);
         }
+        let direct = decode_exact(content).ok().map(|WithDirect { password, direct, .. }| {
+            password.into_array().zeroize();
+            direct
+        });
         let content: Content = decode_exact(content).map_err(|_| ParseLinkError::Damaged)?;
         if content.version != VERSION || content.relays.0.iter().any(|relay| relay.len() > RELAY_NAME_LEN_MAX) {
             return Err(ParseLinkError::Damaged);
         }
-        Ok(Self { mailbox: content.mailbox, password: content.password.into_array(), relays: content.relays.0 })
+        let password = content.password.into_array();
+        Ok(Self { mailbox: content.mailbox, password, relays: content.relays.0, direct })
     }
 }
 
@@ -143,6 +181,7 @@ fn check(content: &[u8]) -> [u8; CHECK_LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LINK_ADDRESSES_MAX;
 
     fn link() -> InviteLink {
         InviteLink::new(MailboxName::from_random([1; 5]), [7; 32]).with_relays(vec!["https://relay.example".to_owned()])
@@ -168,6 +207,39 @@ mod tests {
             assert_eq!(parsed.mailbox(), link().mailbox());
             assert_eq!(parsed.password(), link().password());
             assert_eq!(parsed.relays(), link().relays());
+        }
+    }
+
+    fn direct() -> Direct {
+        let addresses = ["192.168.1.20:40000", "[2001:db8::1]:40001"];
+        Direct { endpoint: [9; 32], addresses: addresses.map(|address| address.parse().expect("an address")).to_vec() }
+    }
+
+    #[test]
+    fn a_link_may_say_where_the_device_that_invites_answers_itself() {
+        let parsed = |link: &InviteLink| link.to_text(InviteLink::SCHEME).parse::<InviteLink>().expect("a link");
+        assert_eq!(parsed(&link()).direct(), None);
+        let with = parsed(&link().with_direct(direct()));
+        assert_eq!((with.direct(), with.relays()), (Some(&direct()), link().relays()));
+    }
+
+    #[test]
+    fn a_place_that_can_not_be_read_is_as_good_as_none() {
+        let plain = Content {
+            version: VERSION,
+            mailbox: link().mailbox(),
+            password: ByteArray::new([7; 32]),
+            relays: link().relays().to_vec().into(),
+        };
+        let mut bytes = rmp_serde::to_vec(&plain).expect("encodes");
+        assert_eq!(bytes[0], 0x94, "four fields");
+        bytes[0] = 0x95;
+        let too_many = Direct { addresses: vec![direct().addresses[0]; LINK_ADDRESSES_MAX + 1], ..direct() };
+        let too_many = rmp_serde::to_vec(&too_many).expect("encodes");
+        let of_no_kind: &[u8] = &[0x92, 0xC4, 0x01, 0x09, 0x91, 0xC4, 0x03, 1, 2, 3];
+        for place in [&[0xC0], of_no_kind, &too_many[..]] {
+            let link: InviteLink = text_of(&[&bytes, place].concat()).parse().expect("a link");
+            assert_eq!((link.direct(), link.relays().len()), (None, 1));
         }
     }
 
