@@ -145,6 +145,8 @@ settings! {
         max_connections: u64 = defaults::MAX_CONNECTIONS, 1..=1_000_000;
         /// HTTP header in which a reverse proxy passes on the client's address. Set it only behind a proxy that does.
         trusted_proxy_header: Option<HeaderName> = None;
+        /// Whether to serve a page at /join that shows the invite in its own address. Who opens one there trusts this server.
+        join_page: bool = false;
     }
 
     /// What the relay keeps.

@@ -326,13 +326,16 @@ async fn its_log_names_no_key_no_invite_and_no_group() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let path = folder.path().join("log");
     let mut command = command(folder.path());
-    command.args(["--log", "trace"]).stderr(std::fs::File::create(&path).expect("created"));
+    command
+        .args(["--log", "trace", "--server-join-page", "true"])
+        .stderr(std::fs::File::create(&path).expect("created"));
     let program = Program::spawn(&mut command);
 
     let token = ("Authorization", "Bearer c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1");
     let body = r#"{"name":"CANARY12","message":"Q0FOQVJZ"}"#;
     assert_eq!(http(program.http(), "POST", "/invite", &[token], body).await.0, 200);
     assert_eq!(http(program.http(), "GET", "/invite/CANARY12", &[token], "").await.0, 200);
+    assert_eq!(http(program.http(), "GET", "/join?CANARY12", &[], "").await.0, 200);
     let (device, group) = (support::Device::new().await, support::Group::new(1));
     let mut line = device.session_with(program.id(), program.quic(), &group).await;
     let blob = support::envelope(device.id(), 1);

@@ -1,10 +1,11 @@
-//! The HTTP side: health, metrics, where the QUIC side is, and mailboxes.
+//! The HTTP side: health, metrics, where the QUIC side is, mailboxes, and a page for invites if it is wanted.
 //!
 //! Plain HTTP/1.1, meant to sit behind a reverse proxy that adds TLS. No answer depends on the group or device
 //! that asks. Connections, headers, bodies and the time of a request are bounded here, for all routes alike.
 
 mod health;
 mod invite;
+mod join;
 mod metrics;
 mod well_known;
 
@@ -123,7 +124,9 @@ async fn converse(
 }
 
 fn router(relay: Arc<State>) -> Router {
+    let page = if relay.config.server.join_page { join::routes() } else { Router::new() };
     Router::new()
+        .merge(page)
         .route("/health", get(health::health))
         .route("/metrics", get(metrics::metrics))
         .route(document::PATH, get(well_known::well_known))
