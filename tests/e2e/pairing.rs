@@ -186,6 +186,33 @@ fn a_picture_of_the_screen_is_as_good_as_its_link() {
 }
 
 #[test]
+fn two_devices_in_one_network_pair_without_any_relay() {
+    const NOWHERE: &str = "http://127.0.0.1:1";
+    let scratch = Scratch::new();
+    let (phone, laptop) = (Device::new(&scratch, "phone", NOWHERE), Device::new(&scratch, "laptop", NOWHERE));
+    let mut create = phone.spawn(&["pair", "--create"]);
+    let invite = create.expect("the invite", STEP_MAX);
+    assert_eq!(invite.get("code"), None, "a code would lead nowhere: {invite}");
+    let link = invite["link"].as_str().expect("a link");
+    let mut join = laptop.spawn(&["pair", "--join", link]);
+    let digits = [create.expect("its digits", STEP_MAX), join.expect("its digits", STEP_MAX)];
+    assert_eq!(digits[0]["confirm"]["digits"], digits[1]["confirm"]["digits"]);
+    for process in [&mut create, &mut join] {
+        process.say("yes");
+    }
+    for process in [&mut create, &mut join] {
+        let (status, said) = process.finish(STEP_MAX);
+        assert!(status.success(), "{said:?}");
+    }
+    for device in [&phone, &laptop] {
+        assert_eq!(device.run(&["devices"]).ok().len(), 2);
+    }
+    // What is pushed waits for a relay.
+    laptop.push("later");
+    assert_eq!(laptop.run(&["sync", "--timeout", "30"]).error(), ("offline", 4));
+}
+
+#[test]
 fn what_can_not_be_paired_is_said_to_be_so() {
     let scratch = Scratch::new();
     let relay = Relay::start(&scratch);

@@ -6,6 +6,7 @@
 
 mod clock;
 mod deaths;
+mod direct;
 mod half_open;
 mod loss;
 mod member;

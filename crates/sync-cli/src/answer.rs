@@ -23,14 +23,18 @@ impl Display for Profile {
 /// `pair --create`, first
 #[derive(Debug, Serialize)]
 pub(crate) struct Invite {
-    pub(crate) code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<String>,
     pub(crate) link: String,
     pub(crate) expires_at: u64,
 }
 
 impl Display for Invite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}", self.code, self.link)
+        match &self.code {
+            Some(code) => write!(f, "{code}\n{}", self.link),
+            None => f.write_str(&self.link),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use qrcode::{
     render::{svg, unicode::Dense1x2},
 };
 
-/// A text that is too long for a QR code: over 2,331 bytes. A link that names one relay has some 150.
+/// A text that is too long for a QR code: over 2,331 bytes. A link that names one relay and four addresses has some 240.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the link is too long for a QR code")]
 pub struct TooLongForQr;
@@ -38,6 +38,11 @@ fn code(link: &str) -> Result<QrCode, TooLongForQr> {
 
 #[cfg(test)]
 mod tests {
+    use sync_types::{
+        InviteLink,
+        invite::{Direct, MailboxName},
+    };
+
     use super::*;
 
     /// What a camera makes of it. `is_dark` says of a module whether it is, as drawn.
@@ -81,6 +86,21 @@ mod tests {
         let dark: std::collections::BTreeSet<_> = squares.iter().map(|(x, y, _)| (x / size, y / size)).collect();
         let side = dark.iter().map(|(x, _)| x).max().expect("not empty") + 5;
         assert_eq!(read(side, side, |x, y| dark.contains(&(x, y))), LINK);
+    }
+
+    #[test]
+    fn a_link_with_all_a_device_offers_fits_a_terminal() {
+        let addresses = ["192.168.1.20:40000", "10.0.0.20:40000", "[2001:db8::1]:40001", "[2001:db8::2]:40001"];
+        let addresses = addresses.map(|address| address.parse().expect("an address"));
+        let link = |count: usize| {
+            let direct = Direct { endpoint: [9; 32], addresses: addresses[..count].to_vec() };
+            let link = InviteLink::new(MailboxName::from_random([1; 5]), [7; 32]).with_direct(direct);
+            link.with_relays(vec!["https://relay.example.org".to_owned()]).to_text(InviteLink::SCHEME)
+        };
+        let width = |text: &str| code(text).expect("short enough").width();
+        // Version 10, and version 11: two more columns of dots on a side for two more addresses.
+        assert_eq!([width(&link(2)), width(&link(4))], [57, 61]);
+        assert!(blocks(&link(4)).expect("short enough").lines().all(|line| line.chars().count() <= 80));
     }
 
     #[test]

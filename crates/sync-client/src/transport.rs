@@ -20,7 +20,10 @@ use std::{
 use bytes::Bytes;
 use iroh::{
     Endpoint, RelayMode, SecretKey,
-    endpoint::{Connection, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, VarInt, presets},
+    endpoint::{
+        Connection, PortmapperConfig, QuicTransportConfig, QuicTransportConfigBuilder, RecvStream, SendStream, VarInt,
+        presets,
+    },
 };
 use sync_types::{
     DecodeError, ErrorCode, FrameBuffer, RelayId, RelayMsg, limits::IN_FLIGHT_MAX, sign::HELLO_EXPORTER_LABEL,
@@ -41,6 +44,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// A connection on which nothing arrives for so long is dead.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_millis(1_500);
+/// Bytes of a stranger's request that wait to be read.
+const ANSWERING_WINDOW: u32 = 64 * 1024;
 /// Longest wait for a relay to take the last words.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(400);
 /// Batches of messages that wait for the driver. A batch is what one read brought: a page, or many small answers.
@@ -133,21 +138,31 @@ pub(crate) async fn close(endpoint: &Endpoint) {
 
 /// An endpoint that talks to the addresses it is given and asks nobody else for any.
 pub(crate) async fn bind(key: SecretKey) -> Result<Endpoint, iroh::endpoint::BindError> {
-    let config = QuicTransportConfig::builder()
-        .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("seconds fit")))
-        .keep_alive_interval(KEEP_ALIVE)
-        .default_path_max_idle_timeout(IDLE_TIMEOUT)
-        .default_path_keep_alive_interval(KEEP_ALIVE)
-        .max_concurrent_bidi_streams(VarInt::from_u32(0))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .build();
+    endpoint(key, quic().max_concurrent_bidi_streams(VarInt::from_u32(0))).bind().await
+}
+
+/// One that answers whoever comes for `alpn`, each on one stream, and keeps little of what they send.
+pub(crate) async fn bind_answering(key: SecretKey, alpn: &[u8]) -> Result<Endpoint, iroh::endpoint::BindError> {
+    let window = VarInt::from_u32(ANSWERING_WINDOW);
+    let quic = quic().max_concurrent_bidi_streams(VarInt::from_u32(1)).receive_window(window);
+    endpoint(key, quic.stream_receive_window(window)).alpns(vec![alpn.to_vec()]).bind().await
+}
+
+fn endpoint(key: SecretKey, quic: QuicTransportConfigBuilder) -> iroh::endpoint::Builder {
     Endpoint::builder(presets::Minimal)
         .secret_key(key)
         .relay_mode(RelayMode::Disabled)
         .portmapper_config(PortmapperConfig::Disabled)
-        .transport_config(config)
-        .bind()
-        .await
+        .transport_config(quic.build())
+}
+
+fn quic() -> QuicTransportConfigBuilder {
+    QuicTransportConfig::builder()
+        .max_idle_timeout(Some(IDLE_TIMEOUT.try_into().expect("seconds fit")))
+        .keep_alive_interval(KEEP_ALIVE)
+        .default_path_max_idle_timeout(IDLE_TIMEOUT)
+        .default_path_keep_alive_interval(KEEP_ALIVE)
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
 }
 
 /// The driver's hold on one connection. See the [module](self).

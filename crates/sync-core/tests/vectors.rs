@@ -17,7 +17,10 @@ use sync_core::{
     seal::{Draft, open, seal},
     stored::Secrets,
 };
-use sync_types::{BlobHash, Invite, InviteCode, InviteLink, Kind, PushId, RelayId, Seq, invite::Form};
+use sync_types::{
+    BlobHash, Invite, InviteCode, InviteLink, Kind, PushId, RelayId, Seq,
+    invite::{Direct, Form},
+};
 
 const ROOT: [u8; 32] = [0x11; 32];
 const EPOCH: [u8; 32] = [0x22; 32];
@@ -25,6 +28,7 @@ const CREATOR: [u8; 32] = [0x33; 32];
 const JOINER: [u8; 32] = [0x44; 32];
 const RELAY: [u8; 32] = [0x55; 32];
 const LINK: [u8; 32] = [0x66; 32];
+const DIRECT: [u8; 32] = [0x77; 32];
 
 fn hex(bytes: impl AsRef<[u8]>) -> String {
     HEXLOWER.encode(bytes.as_ref())
@@ -132,7 +136,13 @@ fn pairing_by_link_goes_as_ever() {
 /// A pairing with a joiner that was given this form of the invite.
 fn pairing(form: Form) -> Value {
     let code: InviteCode = "ABCD-EFGH-JKMN-PQRS".parse().expect("a code");
-    let link = InviteLink::new(code.mailbox(), LINK).with_relays(vec!["http://relay.example".to_owned()]);
+    let mut link = InviteLink::new(code.mailbox(), LINK).with_relays(vec!["http://relay.example".to_owned()]);
+    if form == Form::Link {
+        // As a device writes it that can be reached; the other file has a link without.
+        let addresses = ["192.0.2.7:40000", "[2001:db8::7]:40001"];
+        let addresses = addresses.map(|address| address.parse().expect("an address")).to_vec();
+        link = link.with_direct(Direct { endpoint: DIRECT, addresses });
+    }
     let (code_text, link_text) = (code.to_text(), link.to_text(InviteLink::SCHEME));
     let given: Invite = if form == Form::Code { &code_text } else { &link_text }.parse().expect("an invite");
     let keys = keys();

@@ -62,7 +62,9 @@ impl Device {
     pub(crate) async fn joined_by_another(&self, relay: &str) -> Result<Self, Failure> {
         let joiner = Self::new(relay).await?;
         let mut invite = self.create_invite()?;
-        let Some(InviteEvent::Invite { code, .. }) = invite.next().await else { return Err("no invite".into()) };
+        let Some(InviteEvent::Invite { code: Some(code), .. }) = invite.next().await else {
+            return Err("no invite".into());
+        };
         let mut join = joiner.join(&code.to_text())?;
         let (Some(JoinEvent::Digits { .. }), Some(InviteEvent::Digits { .. })) =
             (join.next().await, invite.next().await)

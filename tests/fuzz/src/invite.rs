@@ -2,10 +2,12 @@
 //!
 //! Whatever is taken has one spelling, which is taken again; which codes are taken is decided here a second time.
 
+use std::net::{IpAddr, SocketAddr};
+
 use sync_types::{
     Invite, InviteCode, InviteLink,
-    invite::MailboxName,
-    limits::{LINK_RELAYS_MAX, RELAY_NAME_LEN_MAX},
+    invite::{Direct, MailboxName},
+    limits::{LINK_ADDRESSES_MAX, LINK_RELAYS_MAX, RELAY_NAME_LEN_MAX},
 };
 
 const ALPHABET: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -40,6 +42,7 @@ fn link(text: &str) {
     if let Ok(Invite::Link(link)) = text.parse::<Invite>() {
         assert!(link.relays().len() <= LINK_RELAYS_MAX);
         assert!(link.relays().iter().all(|relay| relay.len() <= RELAY_NAME_LEN_MAX));
+        assert!(link.direct().is_none_or(|direct| direct.addresses.len() <= LINK_ADDRESSES_MAX));
         same(&link);
     }
 }
@@ -51,13 +54,35 @@ fn made(data: &[u8]) {
     let relays = rest.split(|byte| *byte == b'\n').map(|relay| String::from_utf8_lossy(relay).into_owned());
     let fits = |relay: &String| relay.len() <= RELAY_NAME_LEN_MAX;
     let relays = relays.filter(fits).take(LINK_RELAYS_MAX).collect();
-    same(&InviteLink::new(MailboxName::from_random(*mailbox), *password).with_relays(relays));
+    let link = InviteLink::new(MailboxName::from_random(*mailbox), *password).with_relays(relays);
+    same(&link);
+    if let Some((endpoint, rest)) = rest.split_first_chunk::<32>() {
+        let direct = Direct { endpoint: *endpoint, addresses: addresses(rest) };
+        let link = link.with_direct(direct.clone());
+        same(&link);
+        assert_eq!(link.direct(), Some(&direct));
+    }
+}
+
+/// As many addresses as a link holds: a byte says of each whether it is one of IPv4.
+fn addresses(mut data: &[u8]) -> Vec<SocketAddr> {
+    let mut addresses = Vec::new();
+    while let Some(([kind, ip @ .., high, low], rest)) = data.split_first_chunk::<19>()
+        && addresses.len() < LINK_ADDRESSES_MAX
+    {
+        let ip: [u8; 16] = *ip;
+        let v4 = [ip[0], ip[1], ip[2], ip[3]];
+        let ip = if kind % 2 == 0 { IpAddr::from(v4) } else { IpAddr::from(ip) };
+        addresses.push(SocketAddr::new(ip, u16::from_be_bytes([*high, *low])));
+        data = rest;
+    }
+    addresses
 }
 
 fn same(link: &InviteLink) {
     let again: InviteLink = link.to_text(InviteLink::SCHEME).parse().expect("a link's own text is a link");
     assert_eq!((again.mailbox(), again.password()), (link.mailbox(), link.password()));
-    assert_eq!(again.relays(), link.relays());
+    assert_eq!((again.relays(), again.direct()), (link.relays(), link.direct()));
 }
 
 /// The characters of a code.

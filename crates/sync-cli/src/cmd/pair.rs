@@ -46,12 +46,17 @@ async fn invite(client: &SyncClient, mut person: Person, output: Output) -> Resu
         match event {
             InviteEvent::Invite { code, link, expires_at_s } => {
                 let link = link.to_text(InviteLink::SCHEME);
-                output
-                    .note("scan this with the other device, or type or paste there what follows, within ten minutes:");
+                output.note(match code {
+                    Some(_) => "scan this with the other device, or type or paste there what follows, within ten minutes:",
+                    None => {
+                        "no relay answers, so there is no code to type; scan this with the other device, or paste the link \
+                         there, within ten minutes, with both in the same network:"
+                    }
+                });
                 if let Ok(drawn) = qr::blocks(&link) {
                     output.picture(drawn);
                 }
-                output.answer(&Invite { code: code.to_text(), link, expires_at: expires_at_s })?;
+                output.answer(&Invite { code: code.map(|code| code.to_text()), link, expires_at: expires_at_s })?;
             }
             InviteEvent::Digits { digits, name, platform } => person.ask(&digits, name, platform)?,
             InviteEvent::Joined { device_id, name } => {

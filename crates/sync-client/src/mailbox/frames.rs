@@ -3,13 +3,19 @@
 //! The key of that connection is made for it and thrown away: a relay can't tell who pairs. One request is under
 //! way at a time; a connection that fails is made anew for the next.
 
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
 use bytes::Bytes;
 use iroh::{
-    Endpoint, SecretKey,
+    Endpoint, EndpointAddr, EndpointId, SecretKey, TransportAddr,
     endpoint::{Connection, RecvStream, SendStream, VarInt},
 };
 use sync_types::{
-    FrameBuffer, RequestId,
+    ErrorCode, FrameBuffer, RequestId,
+    invite::Direct,
     limits::ALPN_INVITE,
     mailbox::{MailboxReply, MailboxRequest},
 };
@@ -19,11 +25,22 @@ use super::MailboxError;
 use crate::{random::random, resolve::look_up, store::Pin, transport};
 
 const READ_LEN: usize = 64 * 1024;
+/// A device that has answered and then can't be reached for so long has gone, and its invite with it. A relay may come
+/// back.
+const GONE: Duration = Duration::from_secs(20);
 
-/// The mailboxes of a relay that is known by its id.
+/// The mailboxes of a relay that is known by its id, or of the device that invites.
 pub(crate) struct FrameMailboxes {
-    relay: Pin,
+    keeper: Keeper,
+    /// How long an attempt may take as long as nobody has answered.
+    connect_max: Duration,
     line: Mutex<Line>,
+}
+
+/// Who keeps them.
+enum Keeper {
+    Relay(Pin),
+    Device(EndpointAddr),
 }
 
 #[derive(Default)]
@@ -31,6 +48,10 @@ struct Line {
     endpoint: Option<Endpoint>,
     stream: Option<Stream>,
     last_id: RequestId,
+    /// Somebody has answered.
+    heard: bool,
+    /// Since when nobody does.
+    silent: Option<Instant>,
 }
 
 struct Stream {
@@ -42,7 +63,14 @@ struct Stream {
 
 impl FrameMailboxes {
     pub(super) fn new(relay: Pin) -> Self {
-        Self { relay, line: Mutex::default() }
+        Self { keeper: Keeper::Relay(relay), connect_max: transport::CONNECT_TIMEOUT, line: Mutex::default() }
+    }
+
+    pub(super) fn direct(place: &Direct, connect_max: Duration) -> Option<Self> {
+        let id = EndpointId::from_bytes(&place.endpoint).ok()?;
+        let addresses: BTreeSet<_> = place.addresses.iter().copied().map(TransportAddr::Ip).collect();
+        let keeper = Keeper::Device(EndpointAddr::from_parts(id, addresses));
+        Some(Self { keeper, connect_max, line: Mutex::default() })
     }
 
     /// Dropped in the middle, it leaves a connection behind that the next request does not use.
@@ -52,14 +80,29 @@ impl FrameMailboxes {
         let id = line.last_id;
         let mut stream = match line.stream.take() {
             Some(stream) => stream,
-            None => self.open(&mut line).await.ok_or(MailboxError::Unreachable)?,
+            None => match self.open(&mut line).await {
+                Some(stream) => stream,
+                None => return Err(self.silence(&mut line)),
+            },
         };
-        let answer = stream.exchange(numbered(request, id), id).await.ok_or(MailboxError::Unreachable)?;
+        let Some(answer) = stream.exchange(numbered(request, id), id).await else {
+            return Err(self.silence(&mut line));
+        };
         line.stream = Some(stream);
+        (line.heard, line.silent) = (true, None);
         if let MailboxReply::Refused(refused) = answer {
             return Err(refused.into());
         }
         Ok(answer)
+    }
+
+    /// What it means that nobody answers.
+    fn silence(&self, line: &mut Line) -> MailboxError {
+        let silent = line.silent.get_or_insert_with(Instant::now).elapsed();
+        match self.keeper {
+            Keeper::Device(_) if line.heard && silent > GONE => MailboxError::refused(ErrorCode::InviteNotFound, None),
+            Keeper::Device(_) | Keeper::Relay(_) => MailboxError::Unreachable,
+        }
     }
 
     async fn open(&self, line: &mut Line) -> Option<Stream> {
@@ -67,8 +110,13 @@ impl FrameMailboxes {
             Some(endpoint) => endpoint,
             None => line.endpoint.insert(transport::bind(SecretKey::from_bytes(&random())).await.ok()?),
         };
-        let connecting = transport::connect(endpoint, look_up(&self.relay).await, ALPN_INVITE);
-        let connection = tokio::time::timeout(transport::CONNECT_TIMEOUT, connecting).await.ok()?.ok()?;
+        let address = match &self.keeper {
+            Keeper::Relay(pin) => look_up(pin).await,
+            Keeper::Device(address) => address.clone(),
+        };
+        let connecting = transport::connect(endpoint, address, ALPN_INVITE);
+        let patience = if line.heard { transport::CONNECT_TIMEOUT } else { self.connect_max };
+        let connection = tokio::time::timeout(patience, connecting).await.ok()?.ok()?;
         let (send, recv) = connection.open_bi().await.ok()?;
         Some(Stream { connection, send, recv, frames: FrameBuffer::default() })
     }

@@ -1,23 +1,30 @@
-//! A relay's mailboxes, from the side of a device that pairs.
+//! Mailboxes, from the side of a device that pairs.
 //!
-//! Two ways to the same store on the relay: over HTTP where the relay is known by its web address, so that pairing
-//! works where UDP is blocked, and by frames where it is known by its id. Every request is repeatable: the same
-//! token and the same bytes get the same answer.
+//! Two ways to the same store on a relay: over HTTP where the relay is known by its web address, so that pairing
+//! works where UDP is blocked, and by frames where it is known by its id. By frames, too, to the mailbox that the device
+//! that invites keeps itself; that device uses it without any. Every request is repeatable: the same token and the same
+//! bytes get the same answer.
 
+mod door;
 mod frames;
 mod http;
+mod own;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sync_types::{
     ErrorCode,
-    invite::MailboxName,
+    invite::{Direct, MailboxName},
     limits::{INVITE_TTL, MAILBOX_WAIT_MAX},
     mailbox::{Burn, Claim, Create, MailboxReply, MailboxRequest, Post, Token, Wait},
     message::Refused,
 };
 
+pub(crate) use self::{
+    door::{Door, Farewell},
+    own::OwnMailbox,
+};
 use crate::resolve::RelayAddr;
 
 /// Longest wait for an answer to anything but a long poll.
@@ -59,10 +66,11 @@ impl From<Refused> for MailboxError {
     }
 }
 
-/// One relay's mailboxes.
+/// Mailboxes of one kind, in one place.
 pub(crate) enum Mailboxes {
     Http(http::HttpMailboxes),
-    Frames(frames::FrameMailboxes),
+    Frames(Box<frames::FrameMailboxes>),
+    Own(Arc<OwnMailbox>),
 }
 
 impl Mailboxes {
@@ -70,9 +78,15 @@ impl Mailboxes {
     pub(crate) fn at(address: &RelayAddr, http: &reqwest::Client) -> Self {
         match (address.web(), address.known()) {
             (Some(url), _) => Self::Http(http::HttpMailboxes::new(http.clone(), url.clone())),
-            (None, Some(pin)) => Self::Frames(frames::FrameMailboxes::new(pin)),
+            (None, Some(pin)) => Self::Frames(Box::new(frames::FrameMailboxes::new(pin))),
             (None, None) => unreachable!("an address that is no web address says who it is"),
         }
+    }
+
+    /// The one that the device that invites keeps itself. Nobody is asked yet; each attempt to connect gives up after
+    /// `connect_max`. None if the link names no endpoint there can be.
+    pub(crate) fn direct(place: &Direct, connect_max: Duration) -> Option<Self> {
+        frames::FrameMailboxes::direct(place, connect_max).map(Box::new).map(Self::Frames)
     }
 
     /// Opens a mailbox with the first message in it. Answers how long it lives.
@@ -135,6 +149,10 @@ impl Mailboxes {
             match self {
                 Self::Http(mailboxes) => mailboxes.ask(request, patience).await,
                 Self::Frames(mailboxes) => mailboxes.ask(request).await,
+                Self::Own(mailbox) => {
+                    let answer = mailbox.answer(request).await;
+                    if let MailboxReply::Refused(refused) = answer { Err(refused.into()) } else { Ok(answer) }
+                }
             }
         };
         tokio::time::timeout(patience, answer).await.unwrap_or(Err(MailboxError::Unreachable))
@@ -143,7 +161,7 @@ impl Mailboxes {
     /// Says goodbye, so that the relay need not wait for a silence.
     pub(crate) async fn close(self) {
         match self {
-            Self::Http(_) => {}
+            Self::Http(_) | Self::Own(_) => {}
             Self::Frames(mailboxes) => mailboxes.close().await,
         }
     }

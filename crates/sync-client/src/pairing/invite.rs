@@ -1,21 +1,32 @@
 //! The side that invites.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use sync_core::{
     pairing::{Creator, Grant, PairingAction, Place},
     roster::{self, JoinRequest, Roster},
 };
-use sync_types::{ErrorCode, InviteCode, InviteLink, Seq, invite::MailboxName, limits::MEMBERS_MAX, mailbox::Token};
+use sync_types::{
+    ErrorCode, InviteCode, InviteLink, Seq,
+    invite::MailboxName,
+    limits::{INVITE_TTL, MEMBERS_MAX},
+    mailbox::Token,
+};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Inbox, InviteEvent, room::Room, unix_s_in};
+use super::{
+    Inbox, InviteEvent,
+    room::Room,
+    rooms::{Own, Rooms},
+    unix_s_in,
+};
 use crate::{
     client::{InGroup, SyncClient},
     clock::wall_ms,
     driver::Command,
     error::ClientError,
-    mailbox::{MailboxError, Mailboxes},
+    mailbox::{Door, Farewell, MailboxError, Mailboxes, OwnMailbox},
     random::{random, rng},
     resolve::RelayAddr,
 };
@@ -36,41 +47,27 @@ pub(super) async fn run(
         return Err(ClientError::Refused(ErrorCode::GroupTooLarge));
     }
     let described = client.in_roster()?;
-    let (creator, actions, mut room) = open(&client, &group, &described, &inbox, tell).await?;
-    let ended = converse(&client, &group, creator, actions, &mut room, &mut inbox, tell).await;
+    let (creator, actions, mut rooms) = open(&client, &group, &described, &inbox, tell).await?;
+    let ended = converse(&client, &group, creator, actions, &mut rooms, &mut inbox, tell).await;
     if ended.is_err() {
-        room.burn().await;
+        rooms.burn().await;
     }
-    room.leave().await;
+    rooms.leave(matches!(ended, Ok(InviteEvent::Joined { .. }))).await;
     ended
 }
 
-/// Opens a mailbox on the first relay that has one, and tells the code and the link.
-async fn open(
-    client: &SyncClient,
-    group: &InGroup,
-    described: &roster::Profile,
-    inbox: &Inbox,
-    tell: &mpsc::Sender<InviteEvent>,
-) -> Result<(Creator, VecDeque<Action>, Room), ClientError> {
-    let mut relays = client.mailboxes(&[]).await?;
-    let opened = open_on_one(&mut relays, group, described, inbox, tell).await;
-    for (_, unused) in relays {
-        unused.close().await;
-    }
-    opened
+/// An invite that nobody knows of yet.
+struct Draft {
+    creator: Creator,
+    actions: VecDeque<Action>,
+    code: InviteCode,
+    link: InviteLink,
+    opener: (MailboxName, Token),
+    message: Bytes,
 }
 
-/// Takes the relay that has one out of the list.
-async fn open_on_one(
-    relays: &mut Vec<(RelayAddr, Mailboxes)>,
-    group: &InGroup,
-    described: &roster::Profile,
-    inbox: &Inbox,
-    tell: &mpsc::Sender<InviteEvent>,
-) -> Result<(Creator, VecDeque<Action>, Room), ClientError> {
-    let mut last = MailboxError::Unreachable;
-    for _ in 0..NAMES_MAX {
+impl Draft {
+    fn new(group: &InGroup, described: &roster::Profile) -> Self {
         let mailbox = MailboxName::from_random(random());
         let code = InviteCode::new(mailbox, random());
         let link = InviteLink::new(mailbox, random());
@@ -79,16 +76,78 @@ async fn open_on_one(
         let Some(Action::Create { name, message }) = actions.pop_front() else {
             unreachable!("an invite begins with its mailbox")
         };
-        let token = Token::from_bytes(random());
+        Self { creator, actions, code, link, opener: (name, Token::from_bytes(random())), message }
+    }
+}
+
+/// A mailbox that a relay has opened, and for how long.
+struct OnRelay {
+    address: RelayAddr,
+    mailboxes: Mailboxes,
+    lifetime: Duration,
+}
+
+/// Opens the invite's mailboxes, on the first relay that has one and on this device itself, and tells the code and the
+/// link. A code leads to a relay, a link to either.
+async fn open(
+    client: &SyncClient,
+    group: &InGroup,
+    described: &roster::Profile,
+    inbox: &Inbox,
+    tell: &mpsc::Sender<InviteEvent>,
+) -> Result<(Creator, VecDeque<Action>, Rooms), ClientError> {
+    let mut relays = client.mailboxes(&[]).await?;
+    let (door, (draft, opened)) = tokio::join!(Door::make(), open_on_one(&mut relays, group, described));
+    for (_, unused) in relays {
+        unused.close().await;
+    }
+    let on_relay = match opened {
+        Ok(on_relay) => Some(on_relay),
+        Err(MailboxError::Unreachable) if door.is_some() => None,
+        Err(error) => {
+            if let Some(door) = door {
+                door.close(Farewell::None).await;
+            }
+            return Err(error.into());
+        }
+    };
+    let Draft { creator, actions, code, mut link, opener, message } = draft;
+    let lifetime = on_relay.as_ref().map_or(INVITE_TTL, |on_relay| on_relay.lifetime);
+    let code = on_relay.is_some().then_some(code);
+    let room = |mailboxes| Room::new(mailboxes, opener, lifetime, inbox.messages.clone());
+    let (mut rooms, mut own) = (Vec::new(), None);
+    if let Some(mut door) = door {
+        link = link.with_direct(door.place().clone());
+        let elsewhere = on_relay.as_ref().map(|on_relay| Mailboxes::at(&on_relay.address, &client.inner.http));
+        let mailbox = Arc::new(OwnMailbox::open(opener, message, elsewhere)?);
+        door.open(Arc::clone(&mailbox));
+        rooms.push(room(Mailboxes::Own(Arc::clone(&mailbox))));
+        own = Some(Own { door, mailbox });
+    }
+    if let Some(OnRelay { address, mailboxes, .. }) = on_relay {
+        link = link.with_relays(vec![address.to_string()]);
+        rooms.push(room(mailboxes));
+    }
+    // Nobody may be listening; the session then declines by itself.
+    let _ = tell.send(InviteEvent::Invite { code, link, expires_at_s: unix_s_in(lifetime) }).await;
+    Ok((creator, actions, Rooms::new(rooms, own)))
+}
+
+/// Takes the relay that has one out of the list.
+async fn open_on_one(
+    relays: &mut Vec<(RelayAddr, Mailboxes)>,
+    group: &InGroup,
+    described: &roster::Profile,
+) -> (Draft, Result<OnRelay, MailboxError>) {
+    let mut last = MailboxError::Unreachable;
+    let mut draft = Draft::new(group, described);
+    for _ in 0..NAMES_MAX {
+        let (name, token) = draft.opener;
         for place in 0..relays.len() {
-            match relays[place].1.create(name, token, message.clone()).await {
+            match relays[place].1.create(name, token, draft.message.clone()).await {
                 Ok(lifetime) => {
                     let (address, mailboxes) = relays.swap_remove(place);
-                    let link = link.with_relays(vec![address.to_string()]);
-                    let room = Room::new(mailboxes, (name, token), lifetime, inbox.messages.clone());
-                    // Nobody may be listening; the session then declines by itself.
-                    let _ = tell.send(InviteEvent::Invite { code, link, expires_at_s: unix_s_in(lifetime) }).await;
-                    return Ok((creator, actions, room));
+                    return (draft, Ok(OnRelay { address, mailboxes, lifetime }));
                 }
                 Err(error) => last = last.or_worse(error),
             }
@@ -96,8 +155,9 @@ async fn open_on_one(
         if !matches!(last, MailboxError::Refused { code: ErrorCode::InviteNameTaken, .. }) {
             break;
         }
+        draft = Draft::new(group, described);
     }
-    Err(last.into())
+    (draft, Err(last))
 }
 
 /// Does what the state machine says until it is done, or has failed as it knows how to. An error is one it knows
@@ -107,24 +167,24 @@ async fn converse(
     group: &InGroup,
     mut creator: Creator,
     mut actions: VecDeque<Action>,
-    room: &mut Room,
+    rooms: &mut Rooms,
     inbox: &mut Inbox,
     tell: &mpsc::Sender<InviteEvent>,
 ) -> Result<InviteEvent, ClientError> {
     let mut joined = None;
     loop {
         let Some(action) = actions.pop_front() else {
-            actions.extend(creator.handle(inbox.next(room.ends).await));
+            actions.extend(creator.handle(inbox.next(rooms.ends()).await));
             continue;
         };
         match action {
             Action::Create { .. } | Action::Claim { .. } => unreachable!("the mailbox is open already"),
             Action::Post { index, message } => {
-                if let Some(gone) = room.post(index, message).await? {
+                if let Some(gone) = rooms.post(index, message).await? {
                     actions.extend(creator.handle(gone));
                 }
             }
-            Action::Wait { from } => room.listen(from).await,
+            Action::Wait { from } => rooms.listen(from).await,
             Action::ShowDigits { digits, name, platform } => {
                 // Nobody may be listening; the session then declines by itself.
                 let _ = tell.send(InviteEvent::Digits { digits, name, platform }).await;
@@ -134,7 +194,7 @@ async fn converse(
                 joined = Some((request.device, request.profile.name().to_owned()));
                 actions.extend(grant(client, group, &mut creator).await?);
             }
-            Action::Burn => room.burn().await,
+            Action::Burn => rooms.burn().await,
             Action::Done => {
                 let (device_id, name) = joined.expect("a pairing is done after its outcome was delivered");
                 return Ok(InviteEvent::Joined { device_id, name });

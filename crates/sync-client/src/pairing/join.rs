@@ -1,6 +1,6 @@
 //! The side that comes.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use sync_core::{
     event::{SenderRow, StoreOp},
@@ -8,17 +8,23 @@ use sync_core::{
     pairing::{Joiner, Membership, PairingAction, PairingInput},
     stored::Secrets,
 };
-use sync_types::{BlobHash, Invite, Seq, limits::RELAYS_MAX, mailbox::Token};
+use sync_types::{BlobHash, ErrorCode, Invite, Seq, invite::MailboxName, limits::RELAYS_MAX, mailbox::Token};
 use tokio::sync::mpsc;
 
 use super::{Inbox, JoinEvent, room::Room};
 use crate::{
     client::{InGroup, SyncClient},
     error::ClientError,
-    mailbox::MailboxError,
+    mailbox::{MailboxError, Mailboxes},
     random::{random, rng},
     resolve::RelayAddr,
+    transport::CONNECT_TIMEOUT,
 };
+
+/// How long to look for the device that invites before the relays are asked: one lost packet, and no more.
+const DIRECT_MAX: Duration = Duration::from_millis(1_500);
+/// How often to look again, longer, where no relay has the invite.
+const DIRECT_AGAIN: usize = 3;
 
 type Action = PairingAction<Box<Membership>>;
 
@@ -43,27 +49,64 @@ pub(super) async fn run(
     ended
 }
 
-/// Takes the joiner's side of the mailbox, on whichever relay has it.
+/// Takes the joiner's side of the mailbox: on the device that invites, if the link leads there, or on whichever relay has
+/// it.
+///
+/// That device knows for sure, so what it says counts. If it can't be reached at once it may be elsewhere, or a packet
+/// was lost: it is tried again when nobody else has the invite.
 async fn claim(client: &SyncClient, invite: &Invite, inbox: &Inbox) -> Result<(Room, PairingInput), ClientError> {
-    let mut last = MailboxError::Unreachable;
-    let (name, named) = match invite {
-        Invite::Code(code) => (code.mailbox(), &[][..]),
-        Invite::Link(link) => (link.mailbox(), link.relays()),
+    let (name, place, named) = match invite {
+        Invite::Code(code) => (code.mailbox(), None, &[][..]),
+        Invite::Link(link) => (link.mailbox(), link.direct(), link.relays()),
     };
+    // One for all ways: where both lead to the same mailbox in the end, this is the same joiner.
+    let side = (name, Token::from_bytes(random()));
+    let direct = |connect_max| place.and_then(|place| Mailboxes::direct(place, connect_max));
+    match claim_at(direct(DIRECT_MAX), side, inbox).await {
+        Err(MailboxError::Unreachable) => {}
+        decided => return Ok(decided?),
+    }
+    let mut last = MailboxError::Unreachable;
     for (_, mailboxes) in client.mailboxes(named).await? {
-        let token = Token::from_bytes(random());
-        match mailboxes.claim(name, token).await {
-            Ok((lifetime, bytes)) => {
-                let room = Room::new(mailboxes, (name, token), lifetime, inbox.messages.clone());
-                return Ok((room, PairingInput::Message { index: 0, bytes }));
-            }
-            Err(error) => {
-                mailboxes.close().await;
-                last = last.or_worse(error);
-            }
+        match claim_at(Some(mailboxes), side, inbox).await {
+            Ok(claimed) => return Ok(claimed),
+            Err(error) => last = last.or_worse(error),
+        }
+    }
+    // A relay that the link names and that doesn't have it says that it was used.
+    let perhaps_there = match last {
+        MailboxError::Unreachable => true,
+        MailboxError::Refused { code, retry_after: _ } => code == ErrorCode::InviteNotFound && named.is_empty(),
+    };
+    for _ in 0..DIRECT_AGAIN {
+        if place.is_none() || !perhaps_there {
+            break;
+        }
+        match claim_at(direct(CONNECT_TIMEOUT), side, inbox).await {
+            Err(MailboxError::Unreachable) => {}
+            decided => return Ok(decided?),
         }
     }
     Err(last.into())
+}
+
+/// The same in one place, if there is one.
+async fn claim_at(
+    mailboxes: Option<Mailboxes>,
+    (name, token): (MailboxName, Token),
+    inbox: &Inbox,
+) -> Result<(Room, PairingInput), MailboxError> {
+    let mailboxes = mailboxes.ok_or(MailboxError::Unreachable)?;
+    match mailboxes.claim(name, token).await {
+        Ok((lifetime, bytes)) => {
+            let room = Room::new(mailboxes, (name, token), lifetime, inbox.messages.clone());
+            Ok((room, PairingInput::Message { index: 0, bytes }))
+        }
+        Err(error) => {
+            mailboxes.close().await;
+            Err(error)
+        }
+    }
 }
 
 /// Does what the state machine says until it is done, or has failed as it knows how to. An error is one it knows

@@ -1,12 +1,13 @@
 //! Letting a device in, and being let in.
 //!
-//! sync-core decides ([`sync_core::pairing`]); here its messages are carried to and from a relay's mailbox, its
-//! questions put to a person, and its outcome made durable. Both sides are streams of events with two answers,
+//! sync-core decides ([`sync_core::pairing`]); here its messages are carried to and from a mailbox, a relay's or one that
+//! the device that invites keeps itself; its questions put to a person, and its outcome made durable. Both sides are streams of events with two answers,
 //! [`approve`](InviteSession::approve) and [`deny`](InviteSession::deny). Dropping a session declines.
 
 mod invite;
 mod join;
 mod room;
+mod rooms;
 
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,8 @@ const EVENTS_MAX: usize = 4;
 pub enum InviteEvent {
     /// Show one of these to the person at the other device. Whoever has either gets as far as the digits.
     Invite {
-        /// To type.
-        code: InviteCode,
+        /// To type. None where no relay answered: a code leads to one, while a link leads to this device, too.
+        code: Option<InviteCode>,
         /// To open, paste or scan: see [`crate::qr`].
         link: InviteLink,
         /// When it ceases to work, in Unix seconds.
@@ -126,7 +127,8 @@ session! {
 }
 
 impl SyncClient {
-    /// Opens an invite, by short code and by link. A profile without a group starts one first, with itself as its only member.
+    /// Opens an invite, by short code and by link. While it is open, this device answers at addresses that the link
+    /// names; so a link leads here without any relay, from where these can be reached. A profile without a group starts one first, with itself as its only member.
     ///
     /// # Errors
     /// `closed`. Everything else is told by [`InviteEvent::Failed`].
@@ -146,8 +148,8 @@ impl SyncClient {
         Ok(InviteSession { inputs, events })
     }
 
-    /// Joins a group with the code or the link that one of its devices shows. A link is looked for on the relays it
-    /// names as well as on this profile's. Nothing of this device is shared before its person has approved; then the
+    /// Joins a group with the code or the link that one of its devices shows. A link is tried on that device itself
+    /// first, then on the relays it names as well as on this profile's. Nothing of this device is shared before its person has approved; then the
     /// relays of the device that invites are added to this profile's own.
     ///
     /// # Errors

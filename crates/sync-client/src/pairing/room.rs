@@ -1,7 +1,7 @@
 //! One mailbox, as one side of a pairing uses it.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -20,14 +20,33 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Between two long polls, in case one ends at once.
 const POLL_GAP: Duration = Duration::from_millis(50);
 
+/// Which of an invite's rooms somebody came to first: the pairing goes on there.
+#[derive(Clone, Default)]
+pub(super) struct Chosen(Arc<OnceLock<usize>>);
+
+impl Chosen {
+    /// Whether it is this one, which it is if no other was before.
+    fn is(&self, place: usize) -> bool {
+        *self.0.get_or_init(|| place) == place
+    }
+
+    pub(super) fn get(&self) -> Option<usize> {
+        self.0.get().copied()
+    }
+}
+
 /// See the [module](self).
 pub(super) struct Room {
     mailboxes: Arc<Mailboxes>,
     name: MailboxName,
     token: Token,
     inputs: mpsc::Sender<PairingInput>,
+    /// Its place among an invite's rooms.
+    place: usize,
+    chosen: Chosen,
     listening: Option<JoinHandle<()>>,
-    /// When the relay removes it.
+    burnt: bool,
+    /// When its keeper removes it.
     pub(super) ends: Instant,
 }
 
@@ -38,7 +57,23 @@ impl Room {
         lifetime: Duration,
         inputs: mpsc::Sender<PairingInput>,
     ) -> Self {
-        Self { mailboxes: Arc::new(mailboxes), name, token, inputs, listening: None, ends: Instant::now() + lifetime }
+        Self {
+            mailboxes: Arc::new(mailboxes),
+            name,
+            token,
+            inputs,
+            place: 0,
+            chosen: Chosen::default(),
+            listening: None,
+            burnt: false,
+            ends: Instant::now() + lifetime,
+        }
+    }
+
+    /// One of several.
+    pub(super) fn one_of(mut self, chosen: &Chosen, place: usize) -> Self {
+        (self.chosen, self.place) = (chosen.clone(), place);
+        self
     }
 
     /// Leaves a message, however often it takes while the mailbox lives. Returns what the state machine has to hear
@@ -68,7 +103,7 @@ impl Room {
     pub(super) async fn listen(&mut self, from: u8) {
         self.hush().await;
         let (mailboxes, inputs) = (Arc::clone(&self.mailboxes), self.inputs.clone());
-        let (name, token) = (self.name, self.token);
+        let (name, token, chosen, place) = (self.name, self.token, self.chosen.clone(), self.place);
         self.listening = Some(tokio::spawn(async move {
             let input = loop {
                 match mailboxes.wait(name, token, from).await.map(|messages| messages.into_iter().next()) {
@@ -80,21 +115,29 @@ impl Room {
                     },
                 }
             };
-            // A pairing that is over needs no more inputs.
-            let _ = inputs.send(input).await;
+            if chosen.is(place) {
+                // A pairing that is over needs no more inputs.
+                let _ = inputs.send(input).await;
+            }
         }));
     }
 
     /// Removes the mailbox. If that fails it goes by itself when its time is over.
     pub(super) async fn burn(&mut self) {
         self.hush().await;
+        self.burnt = true;
         if let Err(error) = self.mailboxes.burn(self.name, self.token).await {
-            tracing::debug!(?error, "an invite could not be removed from its relay");
+            tracing::debug!(?error, "an invite could not be removed");
         }
     }
 
+    /// Whether it was removed from here.
+    pub(super) fn is_burnt(&self) -> bool {
+        self.burnt
+    }
+
     /// Stops listening, and lets go of the line for somebody else.
-    async fn hush(&mut self) {
+    pub(super) async fn hush(&mut self) {
         if let Some(listening) = self.listening.take() {
             listening.abort();
             // Cancelled, or done: either is what was wanted.
@@ -102,7 +145,7 @@ impl Room {
         }
     }
 
-    /// Lets the relay go.
+    /// Lets its keeper go.
     pub(super) async fn leave(mut self) {
         self.hush().await;
         if let Some(mailboxes) = Arc::into_inner(self.mailboxes) {

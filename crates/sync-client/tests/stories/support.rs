@@ -7,7 +7,7 @@ use sync_client::{
     Blob, InviteEvent, JoinEvent, OpenOptions, ProfileConfig, PushOptions, RelayBackend, SecretsChoice, SyncClient,
 };
 use sync_relay::{Config, Handle, Relay};
-use sync_types::{ErrorCode, InviteCode, LocalCursor};
+use sync_types::{ErrorCode, InviteCode, InviteLink, LocalCursor};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -154,8 +154,13 @@ pub(crate) async fn pair(creator: &SyncClient, joiner: &SyncClient) {
 }
 
 pub(crate) fn code_of(event: InviteEvent) -> InviteCode {
-    let InviteEvent::Invite { code, .. } = event else { panic!("{event:?}") };
+    let InviteEvent::Invite { code: Some(code), .. } = event else { panic!("{event:?}") };
     code
+}
+
+pub(crate) fn link_of(event: InviteEvent) -> InviteLink {
+    let InviteEvent::Invite { link, .. } = event else { panic!("{event:?}") };
+    link
 }
 
 /// Two devices of one group.
