@@ -72,8 +72,13 @@ fn every_answer_has_the_fields_it_promises() {
     let promised = ["badge", "connection", "pending", "parked", "last_cursor", "head_cursor", "relays"];
     assert!(promised.iter().all(|key| keys(&status).contains(key)), "{status}");
     assert_eq!(status["relays"].as_array().map(Vec::len), Some(1));
-    for device in phone.run(&["devices"]).ok() {
-        assert_keys(&device, &["device_id", "name", "platform", "joined_at", "this"]);
+    let devices = phone.run(&["devices"]).ok();
+    let id = devices[0]["device_id"].as_str().expect("an id").to_owned();
+    let renamed = phone.run(&["rename-device", &id, "desk"]).only_line();
+    assert_keys(&renamed, &["renamed"]);
+    assert_keys(&renamed["renamed"], &["device_id", "name"]);
+    for device in devices {
+        assert_keys(&device, &["device_id", "name", "platform", "joined_by", "joined_at", "this"]);
     }
 }
 

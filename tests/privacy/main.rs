@@ -18,6 +18,7 @@ const LINE: &str = "canary-line-Girlitz-4712";
 const FILE: &[u8] = b"canary-file-Stieglitz-4713 \xff\xfe binary";
 const PHONE: &str = "canary-device-Kanarienvogel";
 const LAPTOP: &str = "canary-device-Gimpel";
+const RENAMED: &str = "canary-device-Seidenschwanz";
 const APP: &str = "canary.app.Kreuzschnabel";
 
 #[test]
@@ -43,7 +44,7 @@ fn nothing_readable_is_left_anywhere() {
 
     // What only the members may know, and what only the two people may.
     search.plant("group id", &story.group_id);
-    for name in [PHONE, LAPTOP, APP] {
+    for name in [PHONE, LAPTOP, RENAMED, APP] {
         search.plant("name", name.as_bytes());
     }
     plant_code(&mut search, &story.code);
@@ -124,6 +125,10 @@ impl Story {
         phone.sync();
         assert_eq!(laptop.pull_after(0).len(), 4);
         assert_eq!(laptop.run(&["devices"]).ok().len(), 2);
+        let id = joined["device_id"].as_str().expect("an id");
+        phone.run(&["rename-device", id, RENAMED]).ok();
+        laptop.sync();
+        assert!(laptop.run(&["devices"]).ok().iter().any(|device| device["name"] == RENAMED));
         laptop.status();
         Self { phone, laptop, code, group_id, device_id }
     }

@@ -230,6 +230,7 @@ pub(crate) struct Device {
     pub(crate) device_id: String,
     pub(crate) name: String,
     pub(crate) platform: String,
+    pub(crate) joined_by: Option<String>,
     pub(crate) joined_at: u64,
     pub(crate) this: bool,
 }
@@ -238,6 +239,25 @@ impl Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let this = if self.this { "  (this device)" } else { "" };
         write!(f, "{}  {}  {}{this}", short(&self.device_id), shown(&self.platform), shown(&self.name))
+    }
+}
+
+/// `rename-device`
+#[derive(Debug, Serialize)]
+pub(crate) struct Renamed {
+    pub(crate) renamed: Named,
+}
+
+/// Which device, and what it is called now.
+#[derive(Debug, Serialize)]
+pub(crate) struct Named {
+    pub(crate) device_id: String,
+    pub(crate) name: String,
+}
+
+impl Display for Renamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is called {} now", short(&self.renamed.device_id), shown(&self.renamed.name))
     }
 }
 

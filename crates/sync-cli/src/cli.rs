@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Ack(AckArgs),
     /// List the group's devices
     Devices,
+    /// Give a device of the group another name, on all devices
+    RenameDevice(RenameDeviceArgs),
 }
 
 #[derive(Args, Debug)]
@@ -158,6 +160,15 @@ pub(crate) struct AckArgs {
     /// The cursor of the last blob that has been applied
     #[arg(value_name = "N")]
     pub(crate) cursor: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RenameDeviceArgs {
+    /// The device's id, or the beginning of it that no other device's has
+    #[arg(value_name = "DEVICE_ID")]
+    pub(crate) device: String,
+    /// The new name
+    pub(crate) name: String,
 }
 
 #[cfg(test)]

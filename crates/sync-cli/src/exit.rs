@@ -46,6 +46,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::RelayUnknown
             | ErrorCode::UnsupportedTier
             | ErrorCode::CursorUnknown
+            | ErrorCode::DeviceUnknown
             | ErrorCode::InvalidArgument => Self::Usage,
             ErrorCode::NoGroup => Self::NoGroup,
             ErrorCode::Offline | ErrorCode::TimedOut | ErrorCode::ShuttingDown | ErrorCode::IdleTimeout => {

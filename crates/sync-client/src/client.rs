@@ -10,12 +10,12 @@ use sync_core::{
     Badge, Connection, Status,
     event::StoreOp,
     keys::{DeviceKem, DeviceKey, GroupKeys},
-    roster::{Genesis, Member},
+    roster::Genesis,
     stored::Secrets,
 };
 use sync_types::{DeviceId, ErrorCode, GroupId, Reaction};
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc, oneshot, watch},
+    sync::{Semaphore, broadcast, mpsc, watch},
     task::JoinHandle,
 };
 
@@ -86,23 +86,6 @@ impl InGroup {
     }
 }
 
-/// A device of the group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
-    /// Its id.
-    pub device_id: DeviceId,
-    /// What it is called. Chosen by its owner: text to show, not to trust.
-    pub name: String,
-    /// What kind of machine it says it is.
-    pub platform: String,
-    /// It is this one.
-    pub own: bool,
-    /// Who let it in; none for the device that made the group.
-    pub inviter: Option<DeviceId>,
-    /// When, by the inviter's clock in Unix milliseconds.
-    pub since_ms: u64,
-}
-
 impl SyncClient {
     /// Makes a profile that belongs to no group yet.
     ///
@@ -170,26 +153,6 @@ impl SyncClient {
     /// `no_group`, `closed`.
     pub fn group_id(&self) -> Result<GroupId, ClientError> {
         Ok(self.in_group()?.group_id)
-    }
-
-    /// The group's devices, in the order of their ids.
-    ///
-    /// # Errors
-    /// `no_group`, `local_storage`, `closed`.
-    pub async fn devices(&self) -> Result<Vec<Device>, ClientError> {
-        let group = self.in_group()?;
-        let (answer, answered) = oneshot::channel();
-        group.send(Command::Members { answer }).await?;
-        let members = answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)?;
-        let device = |member: Member| Device {
-            device_id: member.device,
-            name: member.profile.name().to_owned(),
-            platform: member.profile.platform().to_owned(),
-            own: member.device == group.device_id,
-            inviter: member.inviter,
-            since_ms: member.since_ms,
-        };
-        Ok(members.into_iter().map(device).collect())
     }
 
     /// How everything stands.

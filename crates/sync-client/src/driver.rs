@@ -229,17 +229,19 @@ impl Driver {
                 self.feed(Input::Forget { token }, turn);
                 turn.todo.push(Todo::GiveUp(token));
             }
-            (Command::AppAck { answer, .. } | Command::Admit { answer, .. }, Some(code)) => {
+            (
+                Command::AppAck { answer, .. } | Command::Admit { answer, .. } | Command::Rename { answer, .. },
+                Some(code),
+            ) => {
                 let _ = answer.send(Err(code));
             }
             (Command::AppAck { cursor, answer }, None) => {
                 self.feed(Input::AppAck { cursor }, turn);
                 turn.todo.push(Todo::Done(answer, Ok(())));
             }
-            (Command::Admit { entry, answer }, None) => {
-                self.feed(Input::Admit { entry }, turn);
-                let result = turn.admitted.take().expect("the engine answers among this input's actions");
-                turn.todo.push(Todo::Done(answer, result));
+            (Command::Admit { entry, answer }, None) => self.enter_roster(Input::Admit { entry }, answer, turn),
+            (Command::Rename { device, name, answer }, None) => {
+                self.enter_roster(Input::Rename { device, name }, answer, turn);
             }
             (Command::Online { online }, _) => {
                 self.parts.online = online;
@@ -258,6 +260,13 @@ impl Driver {
             }
             (Command::Close, _) => unreachable!("the loop ends on it"),
         }
+    }
+
+    /// Feeds what makes a roster entry.
+    fn enter_roster(&mut self, input: Input, answer: Done, turn: &mut Turn) {
+        self.feed(input, turn);
+        let result = turn.admitted.take().expect("the engine answers among this input's actions");
+        turn.todo.push(Todo::Done(answer, result));
     }
 
     fn hear(&mut self, Told { relay, session: id, what }: Told, turn: &mut Turn) {

@@ -29,6 +29,7 @@ mod callers;
 mod client;
 mod clock;
 mod config;
+mod devices;
 mod driver;
 mod error;
 mod event;
@@ -48,8 +49,9 @@ mod status;
 mod store;
 mod transport;
 
-pub use client::{Device, SyncClient};
+pub use client::SyncClient;
 pub use config::{OpenOptions, ProfileConfig, PushOptions, RelayBackend, Wait};
+pub use devices::Device;
 pub use error::ClientError;
 pub use event::{Event, EventStream, SyncEvent};
 pub use keyring::{SecretsChoice, SecretsError};

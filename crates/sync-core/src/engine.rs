@@ -5,6 +5,7 @@
 //! decides with are [`crate::outbox`] (what this device sealed), [`crate::inbox`] (what others sealed) and a
 //! [`crate::link`] for each relay.
 
+mod admitting;
 mod hearing;
 mod sending;
 mod standing;
@@ -27,7 +28,7 @@ use crate::{
     link::{Link, Phase},
     outbox::Outbox,
     protection::{Protection, Protections},
-    roster::{Change, Roster},
+    roster::Roster,
     seal::Verifier,
     status::Badge,
 };
@@ -89,6 +90,7 @@ impl Engine {
         if !roster.is_member(&me) {
             return Err(ErrorCode::StoreCorrupt);
         }
+        roster.take_names_changed(); // Told when they were stored.
         let mut context = Context {
             me,
             device_key: setup.device_key,
@@ -133,6 +135,7 @@ impl Engine {
             Input::Forget { token } => self.outbox.forget_waiter(token),
             Input::AppAck { cursor } => self.app_ack(cursor),
             Input::Admit { entry } => self.admit(now, entry),
+            Input::Rename { device, name } => self.rename(now, device, &name),
             Input::Connected { relay, exporter } => {
                 self.on_link(relay, |engine, index| engine.greet(now, index, &exporter))
             }
@@ -200,29 +203,6 @@ impl Engine {
             local.app_acked = cursor;
             self.actions.push(Action::Store(vec![StoreOp::AppAck { cursor }]));
         }
-    }
-
-    /// Publishes a roster entry of this device's making.
-    fn admit(&mut self, now: Now, entry: Bytes) {
-        let result = self.try_admit(now, entry);
-        self.actions.push(Action::Admitted { result });
-        self.pump(now);
-    }
-
-    fn try_admit(&mut self, now: Now, entry: Bytes) -> Result<(), ErrorCode> {
-        if self.identity_reused {
-            return Err(ErrorCode::IdentityReused);
-        }
-        if self.context.roster.is_full() {
-            return Err(ErrorCode::GroupTooLarge);
-        }
-        let change = self.context.roster.apply(entry.clone()).map_err(|error| error.code())?;
-        let row = self.outbox.seal(&mut self.context, now, Kind::Control, 0, entry.clone());
-        self.store_own(row, vec![StoreOp::Roster { entry }]);
-        if let Change::Added(joined) = change {
-            self.actions.extend(joined.into_iter().map(|device| Action::Emit(Event::DeviceJoined { device })));
-        }
-        Ok(())
     }
 
     /// A device's first envelope is the roster entry that made it a member: whoever meets it knows it from then on.

@@ -87,6 +87,13 @@ pub enum Input {
         /// The entry's bytes.
         entry: Bytes,
     },
+    /// A person gives a device another name. Answered by [`Action::Admitted`] among the actions of this very input.
+    Rename {
+        /// Whose name it is.
+        device: DeviceId,
+        /// The name.
+        name: String,
+    },
     /// The connection that [`Action::Connect`] asked for is up.
     Connected {
         /// To whom.
@@ -167,7 +174,7 @@ pub enum Action {
         /// What it came to.
         result: Result<Pushed, ErrorCode>,
     },
-    /// Answer whoever fed [`Input::Admit`]: the entry is published, or why not.
+    /// Answer whoever fed [`Input::Admit`] or [`Input::Rename`]: the entry is published, or why not.
     Admitted {
         /// What it came to.
         result: Result<(), ErrorCode>,
@@ -235,6 +242,11 @@ pub enum Event {
     },
     /// A device belongs to the group from now on.
     DeviceJoined {
+        /// Which.
+        device: DeviceId,
+    },
+    /// A device of the group is called something else from now on.
+    DeviceRenamed {
         /// Which.
         device: DeviceId,
     },
@@ -330,6 +342,11 @@ pub enum StoreOp {
     IdentityReused,
     /// A roster entry that was taken, be it as one that waits for its inviter's.
     Roster {
+        /// Its bytes.
+        entry: Bytes,
+    },
+    /// A roster entry that was taken and is over: a newer name has its place.
+    Superseded {
         /// Its bytes.
         entry: Bytes,
     },

@@ -411,13 +411,16 @@ impl Inbox {
         let joined = match context.roster.apply(entry.clone()) {
             Ok(Change::Known) => return,
             Ok(Change::Added(joined)) => joined,
-            Ok(Change::Waiting | Change::Kept) => Vec::new(),
+            Ok(Change::Renamed | Change::Waiting | Change::Kept) => Vec::new(),
             Err(_) => {
                 self.park(Unreadable::malformed(envelope), effects);
                 return;
             }
         };
+        let names = context.roster.take_names_changed();
         effects.ops.push(StoreOp::Roster { entry: entry.clone() });
+        effects.ops.extend(names.superseded.into_iter().map(|entry| StoreOp::Superseded { entry }));
+        effects.events.extend(names.renamed.into_iter().map(|device| Event::DeviceRenamed { device }));
         for device in joined {
             self.reread_due |= std::mem::take(&mut self.reread_wanted);
             effects.events.push(Event::DeviceJoined { device });

@@ -2,11 +2,12 @@
 //!
 //! It starts with the genesis, and every other device is there because a member vouched for it. Entries arrive
 //! through the group's own log in any order and more than once; one whose inviter is not known yet waits for that.
-//! So devices that hold the same entries agree on the members, however the entries came.
+//! So devices that hold the same entries agree on the members and their names, however the entries came. The one thing
+//! that leaves is a name that is over; see [`names`].
 //!
 //! Invariant: from every member a chain of signatures leads to the genesis.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use sync_types::{
@@ -14,19 +15,28 @@ use sync_types::{
     limits::{MEMBERS_MAX, ROSTER_ENTRIES_MAX, UNKNOWN_ENTRIES_MAX},
 };
 
-pub use self::entry::{Entry, EntryError, EntryHash, Genesis, JoinRequest, Joined, Profile};
+pub(crate) use self::names::NamesChanged;
+pub use self::{
+    entry::{Entry, EntryError, EntryHash, Genesis, JoinRequest, Joined, Profile},
+    names::Renamed,
+};
 
 mod entry;
+mod names;
 pub(crate) mod text;
+
+use self::names::Names;
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// These devices are members now: the entry's, and those that waited for it.
+    /// These devices are members now: the entry's, and those that waited for it. Nobody, if it paired twice.
     Added(Vec<DeviceId>),
-    /// It was there already.
+    /// A member is called something else now.
+    Renamed,
+    /// It was there already, or says nothing new.
     Known,
-    /// Its signatures hold, but who signed it is no member yet. It is applied when that changes.
+    /// Its signatures hold, but who signed it, or whom it is about, is no member yet. It is applied when that changes.
     Waiting,
     /// Only a newer build understands it. It is kept and handed on.
     Kept,
@@ -67,7 +77,7 @@ pub struct Member {
     pub device: DeviceId,
     /// What to seal to it with.
     pub kem_public: Bytes,
-    /// What it says of itself.
+    /// What it says of itself, under the name it has now.
     pub profile: Profile,
     /// Who let it in; none for the device that made the group.
     pub inviter: Option<DeviceId>,
@@ -83,7 +93,7 @@ pub struct Roster {
     group: GroupId,
     genesis: Option<DeviceId>,
     members: BTreeMap<DeviceId, Member>,
-    /// Every entry that was taken. Its order is that of [`Self::head`].
+    /// Every entry that was taken, but for names. Its order is that of [`Self::head`].
     entries: BTreeMap<EntryHash, Bytes>,
     /// In the order they were taken: an inviter's before those of whom it let in.
     taken: Vec<EntryHash>,
@@ -93,6 +103,7 @@ pub struct Roster {
     unknown: usize,
     /// By the device they wait for.
     waiting: BTreeMap<DeviceId, BTreeMap<EntryHash, (Joined, Bytes)>>,
+    names: Names,
 }
 
 impl Roster {
@@ -107,6 +118,7 @@ impl Roster {
             unknown: 0,
             origins: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            names: Names::default(),
         }
     }
 
@@ -123,6 +135,8 @@ impl Roster {
         let full = match entry {
             Entry::Unknown => self.unknown >= UNKNOWN_ENTRIES_MAX,
             Entry::Genesis(_) | Entry::Joined(_) => self.entries.len() - self.unknown >= ROSTER_ENTRIES_MAX,
+            // One a member, whatever comes.
+            Entry::Renamed(_) => false,
         };
         if full {
             return Err(RosterError::Full);
@@ -130,6 +144,7 @@ impl Roster {
         match entry {
             Entry::Genesis(genesis) => self.found(hash, genesis, payload),
             Entry::Joined(joined) => self.join(hash, joined, payload),
+            Entry::Renamed(renamed) => self.rename(hash, renamed, payload),
             Entry::Unknown => {
                 self.unknown += 1;
                 self.keep(hash, payload);
@@ -166,7 +181,21 @@ impl Roster {
         let mut added = Vec::new();
         self.admit(hash, joined, payload, &mut added);
         self.settle(&mut added);
-        Ok(if added.is_empty() { Change::Known } else { Change::Added(added) })
+        Ok(Change::Added(added))
+    }
+
+    fn rename(&mut self, hash: EntryHash, renamed: Renamed, payload: Bytes) -> Result<Change, RosterError> {
+        let device = renamed.device;
+        let change = self.names.apply(hash, renamed, payload, |device| self.members.contains_key(device))?;
+        self.call(&device);
+        Ok(change)
+    }
+
+    /// Lets a member have its name.
+    fn call(&mut self, device: &DeviceId) {
+        if let (Some(member), Some(name)) = (self.members.get_mut(device), self.names.of(device)) {
+            member.profile.called(name);
+        }
     }
 
     /// Takes what waited for the devices of `added`, and for those added by that, and so on.
@@ -179,6 +208,10 @@ impl Roster {
                     self.admit(hash, joined, payload, added);
                 }
             }
+        }
+        self.names.settle(|device| self.members.contains_key(device));
+        for device in self.members.keys().copied().collect::<Vec<_>>() {
+            self.call(&device);
         }
     }
 
@@ -197,7 +230,10 @@ impl Roster {
         };
         match self.members.get_mut(&device) {
             None => self.add(member, added),
-            Some(known) if known.inviter.is_some() && hash < known.entry => *known = member,
+            Some(known) if known.inviter.is_some() && hash < known.entry => {
+                *known = member;
+                self.call(&device);
+            }
             Some(_) => {}
         }
     }
@@ -253,9 +289,20 @@ impl Roster {
         self.members.len() >= MEMBERS_MAX
     }
 
+    /// The count that a new name of this device takes.
+    pub(crate) fn next_count(&self, device: &DeviceId) -> u64 {
+        self.names.count(device).saturating_add(1)
+    }
+
+    /// What names have changed since this was last asked, and which entries are over by that.
+    pub(crate) fn take_names_changed(&mut self) -> NamesChanged {
+        self.names.take_changed()
+    }
+
     /// `head = BLAKE3-derive_key("0k-sync/1 roster", hashes of the entries, in ascending order)`
     pub fn head(&self) -> [u8; 32] {
-        head_of(self.entries.keys())
+        let hashes: BTreeSet<_> = self.entries().map(|(hash, _)| hash).collect();
+        head_of(hashes.into_iter())
     }
 
     /// The entries that make the device a member, from its own back to the genesis.
@@ -265,9 +312,9 @@ impl Roster {
             .map(|(index, _)| (&self.taken[*index], &self.entries[&self.taken[*index]]))
     }
 
-    /// The entries, an inviter's always before those of whom it let in.
-    pub fn entries(&self) -> impl ExactSizeIterator<Item = (&EntryHash, &Bytes)> {
-        self.taken.iter().map(|hash| (hash, &self.entries[hash]))
+    /// The entries, an inviter's always before those of whom it let in, and the names last.
+    pub fn entries(&self) -> impl Iterator<Item = (&EntryHash, &Bytes)> {
+        self.taken.iter().map(|hash| (hash, &self.entries[hash])).chain(self.names.entries())
     }
 }
 

@@ -19,6 +19,7 @@ mod device;
 mod disk;
 mod faults;
 mod misorder;
+mod names;
 mod network;
 mod plan;
 mod relay;

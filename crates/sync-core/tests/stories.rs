@@ -278,3 +278,44 @@ fn of_two_copies_that_push_at_once_both_find_out() {
     assert_eq!(net.log(1).len(), 1);
     assert_eq!(net.badge(1), Badge::Failed);
 }
+
+#[test]
+fn a_new_name_is_on_all_devices_and_survives_a_crash() {
+    let mut net = Story::new(3, 1);
+    net.told(2);
+    net.rename(1, 0, "Ann's laptop");
+    net.rest();
+    let renamed = net.told(2).into_iter().filter(|event| matches!(event, Event::DeviceRenamed { .. })).count();
+    assert_eq!(renamed, 1);
+    for device in 0..3 {
+        net.crash(device);
+    }
+    net.rest();
+    let newcomer = net.join();
+    net.rest();
+    for device in [0, 1, 2, newcomer] {
+        assert_eq!(net.name(device, 0), "Ann's laptop");
+        assert_eq!(net.badge(device), Badge::Synced);
+    }
+}
+
+#[test]
+fn two_names_given_at_once_become_one_and_a_hundred_leave_one_entry() {
+    let mut net = Story::new(3, 1);
+    net.cut(0, 0);
+    net.cut(1, 0);
+    net.rename(0, 2, "his");
+    net.rename(1, 2, "hers");
+    net.mend(0, 0);
+    net.mend(1, 0);
+    net.rest();
+    let name = net.name(2, 2);
+    assert!(["his", "hers"].contains(&name.as_str()));
+    assert_eq!([net.name(0, 2), net.name(1, 2)], [name.clone(), name]);
+    let before = net.roster_len(1);
+    for number in 0..100 {
+        net.rename(2, 2, &format!("name {number}"));
+    }
+    net.rest();
+    assert_eq!((net.name(1, 2), net.roster_len(1)), ("name 99".to_owned(), before));
+}

@@ -154,6 +154,8 @@ codes! {
     Closed = 126, "closed", FixInput, "the client is closed";
     /// This installation was cloned or restored from a backup.
     IdentityReused = 127, "identity_reused", AskPerson, "another installation uses this device's identity (a copied or restored profile); pair this device as a new one";
+    /// No such device.
+    DeviceUnknown = 128, "device_unknown", FixInput, "no device of this group has that id; the list of devices has all of them";
     // Pairing.
     /// Not a code.
     InvalidCode = 130, "invalid_code", FixInput, "this is neither a pairing code, which has sixteen letters and digits like ABCD-EFGH-JKMN-PQRS, nor a whole invite link";

@@ -235,6 +235,7 @@ impl Device {
             | Event::Gap { .. }
             | Event::Parked { .. }
             | Event::DeviceJoined { .. }
+            | Event::DeviceRenamed { .. }
             | Event::RelayRegressed { .. }
             | Event::Failed { .. } => {}
         }

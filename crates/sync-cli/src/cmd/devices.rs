@@ -10,8 +10,9 @@ pub(super) async fn run(client: &SyncClient, output: Output) -> Result<(), CliEr
             device_id: device.device_id.to_string(),
             name: device.name,
             platform: device.platform,
-            joined_at: device.since_ms / 1_000,
-            this: device.own,
+            joined_by: device.joined_by.map(|device| device.to_string()),
+            joined_at: device.joined_at_ms,
+            this: device.this,
         })?;
     }
     Ok(())

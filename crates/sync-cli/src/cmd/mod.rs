@@ -6,6 +6,7 @@ mod init;
 mod pair;
 mod pull;
 mod push;
+mod rename_device;
 mod status;
 mod sync;
 mod watch;
@@ -54,6 +55,9 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
             with_client(&profile, Net::Idle, async |client| ack::run(client, &args, output).await).await
         }
         Command::Devices => with_client(&profile, Net::Idle, async |client| devices::run(client, output).await).await,
+        Command::RenameDevice(args) => {
+            with_client(&profile, Net::Used, async |client| rename_device::run(client, &args, output).await).await
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use sync_core::{
     event::{Token, Wait},
     roster::Member,
 };
-use sync_types::{ErrorCode, LocalCursor};
+use sync_types::{DeviceId, ErrorCode, LocalCursor};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::callers::Answer;
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     AppAck { cursor: LocalCursor, answer: Done },
     /// Publish a roster entry. Answered when that is durable, or with why it is not published.
     Admit { entry: Bytes, answer: Done },
+    /// Give a device another name. Answered when that is durable, or with why not.
+    Rename { device: DeviceId, name: String, answer: Done },
     /// Connect and stay connected, or don't.
     Online { online: bool },
     /// Try now what would be tried later.

@@ -84,6 +84,7 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
         | StoreOp::Offered { .. }
         | StoreOp::AppAck { .. }
         | StoreOp::IdentityReused
-        | StoreOp::Roster { .. } => None,
+        | StoreOp::Roster { .. }
+        | StoreOp::Superseded { .. } => None,
     }
 }

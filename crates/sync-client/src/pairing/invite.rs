@@ -43,10 +43,13 @@ pub(super) async fn run(
     tell: &mpsc::Sender<InviteEvent>,
 ) -> Result<InviteEvent, ClientError> {
     let group = client.ensure_group().await?;
-    if client.devices().await?.len() >= MEMBERS_MAX {
+    let devices = client.devices().await?;
+    if devices.len() >= MEMBERS_MAX {
         return Err(ClientError::Refused(ErrorCode::GroupTooLarge));
     }
-    let described = client.in_roster()?;
+    // By the name it has now: the joiner's person reads it beside the digits.
+    let this = devices.iter().find(|device| device.this);
+    let described = client.in_roster(this.map(|device| device.name.as_str()))?;
     let (creator, actions, mut rooms) = open(&client, &group, &described, &inbox, tell).await?;
     let ended = converse(&client, &group, creator, actions, &mut rooms, &mut inbox, tell).await;
     if ended.is_err() {
@@ -239,8 +242,8 @@ impl SyncClient {
         Ok(relays)
     }
 
-    /// How this device presents itself.
-    pub(super) fn in_roster(&self) -> Result<roster::Profile, ClientError> {
-        crate::profile::in_roster(&self.inner.profile.name, &self.inner.profile.app_id)
+    /// How this device presents itself, under the name it was given since or the one it was made with.
+    pub(super) fn in_roster(&self, name: Option<&str>) -> Result<roster::Profile, ClientError> {
+        crate::profile::in_roster(name.unwrap_or(&self.inner.profile.name), &self.inner.profile.app_id)
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn run(
     mut inbox: Inbox,
     tell: &mpsc::Sender<JoinEvent>,
 ) -> Result<JoinEvent, ClientError> {
-    let described = client.in_roster()?;
+    let described = client.in_roster(None)?;
     let secrets =
         Secrets { device: DeviceKey::generate(&mut rng()), kem: DeviceKem::generate(&mut rng()), group: None };
     let (joiner, _claim) = Joiner::start(secrets, described, &invite, &mut rng());

@@ -48,6 +48,7 @@ impl State {
             StoreOp::IdentityReused => self.identity_reused = true,
             StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
             StoreOp::Roster { entry } => self.roster.push(entry),
+            StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
         }
     }
 

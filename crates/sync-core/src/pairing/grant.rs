@@ -11,7 +11,10 @@ use bytes::Bytes;
 use serde_bytes::ByteArray;
 use sync_types::{
     BlobHash, DeviceId, GroupId, Seq,
-    limits::{MAILBOX_MESSAGE_LEN_MAX, MAILBOX_MESSAGES_MAX, RELAY_NAME_LEN_MAX, RELAYS_MAX, ROSTER_ENTRIES_MAX},
+    limits::{
+        MAILBOX_MESSAGE_LEN_MAX, MAILBOX_MESSAGES_MAX, RELAY_NAME_LEN_MAX, RELAYS_MAX, ROSTER_ENTRIES_MAX,
+        UNKNOWN_ENTRIES_MAX,
+    },
     wire::{AtMost, decode_exact, message},
 };
 use zeroize::Zeroizing;
@@ -81,13 +84,15 @@ message! {
     struct GrantFields {
         keys: StoredGroup,
         head: ByteArray<32>,
-        entries: AtMost<ROSTER_ENTRIES_MAX, Bytes>,
-        missing: AtMost<ROSTER_ENTRIES_MAX, ByteArray<32>>,
+        entries: AtMost<ENTRIES_MAX, Bytes>,
+        missing: AtMost<ENTRIES_MAX, ByteArray<32>>,
         frontier: AtMost<ROSTER_ENTRIES_MAX, Place>,
         relays: AtMost<RELAYS_MAX, String>,
     }
 }
 
+/// Entries of a roster, each member's name among them.
+const ENTRIES_MAX: usize = 2 * ROSTER_ENTRIES_MAX + UNKNOWN_ENTRIES_MAX;
 /// Bytes an entry adds to its own length, beyond what its hash would take: the head of a byte string.
 const ENTRY_OVERHEAD: usize = 3;
 

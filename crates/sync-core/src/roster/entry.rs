@@ -3,6 +3,7 @@
 //! ```text
 //! 01 genesis   [founding, signature]                             by the device that made the group
 //! 02 joined    [request, its signature, welcome, its signature]  by the device that joins and by a member
+//! 03 renamed   see [`super::names`]
 //! ```
 //! A type byte and a MessagePack array. What is signed travels as a byte string and is verified as such, so it does
 //! not matter how a newer build would encode it again.
@@ -22,7 +23,7 @@ use sync_types::{
     wire::{decode_exact, message},
 };
 
-use super::text::clean;
+use super::{names::Renamed, text::clean};
 use crate::{
     keys::{DeviceKem, DeviceKey, is_kem_public},
     seal::signature_holds,
@@ -30,6 +31,7 @@ use crate::{
 
 const GENESIS: u8 = 1;
 const JOINED: u8 = 2;
+pub(super) const RENAMED: u8 = 3;
 /// Longest stored passphrase parameters: version, three costs, a salt, and room.
 const PASSPHRASE_LEN_MAX: usize = 128;
 
@@ -105,6 +107,11 @@ impl Profile {
         &self.app_id
     }
 
+    /// The same device under another name, which is cleaned already.
+    pub(super) fn called(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
     /// The profile in bytes somebody else made, if they are within the limits.
     pub(crate) fn of_stranger(name: &str, platform: &str, app_id: &str) -> Option<Self> {
         let fits = name.len() <= DEVICE_NAME_LEN_MAX && platform.len() <= PLATFORM_LEN_MAX;
@@ -125,6 +132,8 @@ pub enum Entry {
     Genesis(Genesis),
     /// A device joined it.
     Joined(Joined),
+    /// A device is called something else.
+    Renamed(Renamed),
     /// Something only a newer build understands.
     Unknown,
 }
@@ -228,6 +237,7 @@ impl Entry {
         match payload.split_first() {
             Some((&GENESIS, parts)) => Genesis::read(group, parts).map(Self::Genesis),
             Some((&JOINED, parts)) => Joined::read(group, parts).map(Self::Joined),
+            Some((&RENAMED, parts)) => Renamed::read(group, parts).map(Self::Renamed),
             Some(_) => Ok(Self::Unknown),
             None => Err(EntryError::Malformed),
         }
@@ -355,21 +365,21 @@ impl fmt::Debug for JoinRequest {
     }
 }
 
-fn check(signer: &DeviceId, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), EntryError> {
+pub(super) fn check(signer: &DeviceId, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), EntryError> {
     if signature_holds(signer, message, signature) { Ok(()) } else { Err(EntryError::BadSignature) }
 }
 
-fn encode(fields: &impl serde::Serialize) -> Bytes {
+pub(super) fn encode(fields: &impl serde::Serialize) -> Bytes {
     rmp_serde::to_vec(fields).expect("fields always encode into memory").into()
 }
 
-fn tagged(kind: u8, parts: &impl serde::Serialize) -> Bytes {
+pub(super) fn tagged(kind: u8, parts: &impl serde::Serialize) -> Bytes {
     let mut payload = vec![kind];
     rmp_serde::encode::write(&mut payload, parts).expect("fields always encode into memory");
     payload.into()
 }
 
-fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, EntryError> {
+pub(super) fn decode<'de, T: serde::Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, EntryError> {
     decode_exact(bytes).map_err(|_| EntryError::Malformed)
 }
 

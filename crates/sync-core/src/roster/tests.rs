@@ -168,11 +168,11 @@ fn an_entry_of_a_newer_build_is_kept_and_counted() {
     let mut roster = Roster::new(group());
     roster.apply(Device::new(1).found(&group())).unwrap();
     let before = roster.head();
-    let renamed = Bytes::from_static(&[3, 0x90]);
-    assert_eq!(roster.apply(renamed.clone()), Ok(Change::Kept));
-    assert_eq!(roster.apply(renamed.clone()), Ok(Change::Known));
+    let newer = Bytes::from_static(&[200, 0x90]);
+    assert_eq!(roster.apply(newer.clone()), Ok(Change::Kept));
+    assert_eq!(roster.apply(newer.clone()), Ok(Change::Known));
     assert_ne!(roster.head(), before);
-    assert!(roster.entries().any(|(_, entry)| *entry == renamed));
+    assert!(roster.entries().any(|(_, entry)| *entry == newer));
     assert_eq!(roster.apply(Bytes::new()), Err(RosterError::Entry(EntryError::Malformed)));
 }
 
@@ -216,4 +216,117 @@ fn a_profile_does_not_print() {
         let entry = Entry::read(&group(), &entry).unwrap();
         assert!(!format!("{entry:?}").contains("canary"));
     }
+}
+
+/// The entry by which one device names another.
+fn call(signer: &Device, subject: &Device, name: &str, count: u64) -> Bytes {
+    Renamed::create(&group(), &signer.key, subject.id(), name, count).expect("a name")
+}
+
+fn name_of(roster: &Roster, device: &Device) -> String {
+    roster.member(&device.id()).expect("a member").profile.name().to_owned()
+}
+
+#[test]
+fn the_same_names_come_of_the_same_entries_in_any_order() {
+    let (devices, mut entries) = family();
+    let stranger = Device::new(99);
+    for count in 1..=3 {
+        for signer in [0, 4, 9, 11] {
+            entries.push(call(
+                &devices[signer],
+                &devices[5],
+                &format!("five, by {signer} for the {count}th time"),
+                count,
+            ));
+        }
+    }
+    entries.push(call(&devices[11], &devices[0], "the first", 1));
+    entries.push(call(&stranger, &devices[3], "a stranger's word", 1_000));
+    entries.push(call(&devices[3], &stranger, "nobody", 1));
+
+    let mut in_order = Roster::new(group());
+    entries.iter().for_each(|entry| drop(in_order.apply(entry.clone()).expect("valid")));
+    assert!(name_of(&in_order, &devices[5]).ends_with("for the 3th time"));
+    assert_eq!(
+        (name_of(&in_order, &devices[0]), name_of(&in_order, &devices[3])),
+        ("the first".into(), "device 4".into())
+    );
+    for seed in 0..40 {
+        let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+        let mut arriving = [entries.clone(), entries.clone()].concat();
+        shuffle(&mut arriving, &mut rng);
+        let (mut roster, mut stored) = (Roster::new(group()), Vec::new());
+        for entry in arriving {
+            let change = roster.apply(entry.clone()).expect("valid");
+            if change != Change::Known && !stored.contains(&entry) {
+                stored.push(entry);
+            }
+            let over = roster.take_names_changed().superseded;
+            stored.retain(|entry| !over.contains(entry));
+        }
+        assert_eq!(roster.head(), in_order.head(), "seed {seed}");
+        assert!(roster.members().eq(in_order.members()), "seed {seed}");
+        // What is stored makes the same roster again, and so does what is handed on. Nothing else is stored but the two
+        // that wait for ever.
+        assert_eq!(stored.len(), roster.entries().count() + 2, "seed {seed}");
+        let given: Vec<_> = roster.entries().map(|(_, entry)| entry.clone()).collect();
+        for entries in [stored, given] {
+            let mut again = Roster::new(group());
+            entries.into_iter().for_each(|entry| drop(again.apply(entry).expect("valid")));
+            assert_eq!(again.head(), in_order.head(), "seed {seed}");
+            assert!(again.members().eq(in_order.members()), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_names_leave_one_entry() {
+    let [founder, phone] = [1, 2].map(Device::new);
+    let mut roster = Roster::new(group());
+    roster.apply(founder.found(&group())).unwrap();
+    roster.apply(founder.invite(&group(), &phone)).unwrap();
+    let mut last = 0;
+    for number in 1..=10_000 {
+        let count = roster.next_count(&founder.id());
+        assert_eq!(roster.apply(call(&phone, &founder, &format!("name {number}"), count)), Ok(Change::Renamed));
+        last = roster.take_names_changed().superseded.len();
+    }
+    assert_eq!((roster.entries().count(), last), (3, 1));
+    assert_eq!(name_of(&roster, &founder), "name 10000");
+    assert_eq!(roster.apply(call(&founder, &founder, "an old one", 9_999)), Ok(Change::Known));
+    assert_eq!(roster.take_names_changed(), NamesChanged::default(), "what is old leaves nothing behind");
+}
+
+#[test]
+fn names_of_strangers_are_bounded() {
+    let [founder, stranger] = [1, 2].map(Device::new);
+    let mut roster = Roster::new(group());
+    roster.apply(founder.found(&group())).unwrap();
+    let mut waiting = 0;
+    let about = |number: u64| DeviceId::from_bytes(*blake3::hash(&number.to_be_bytes()).as_bytes());
+    let named = |number| Renamed::create(&group(), &stranger.key, about(number), "x", 1).unwrap();
+    while roster.apply(named(waiting)) == Ok(Change::Waiting) {
+        waiting += 1;
+    }
+    assert_eq!((usize::try_from(waiting).unwrap(), roster.entries().count()), (MEMBERS_MAX, 1));
+    assert_eq!(roster.apply(call(&founder, &founder, "still heard", 1)), Ok(Change::Renamed));
+}
+
+#[test]
+fn every_byte_of_a_name_is_vouched_for_and_it_shows_nothing_hidden() {
+    let [founder, phone] = [1, 2].map(Device::new);
+    let entry = call(&phone, &founder, " a\u{202e}b  c ", 1);
+    let Ok(Entry::Renamed(renamed)) = Entry::read(&group(), &entry) else { panic!("valid") };
+    assert_eq!((renamed.name.as_str(), renamed.device, renamed.signer), ("ab c", founder.id(), phone.id()));
+    assert!(!format!("{renamed:?}").contains("ab c"));
+    for index in 1..entry.len() {
+        let mut altered = entry.to_vec();
+        altered[index] ^= 1;
+        assert!(Entry::read(&group(), &altered).is_err(), "byte {index}");
+    }
+    assert_eq!(Renamed::create(&group(), &phone.key, founder.id(), " \u{200b}\n", 1), None);
+    let long = call(&phone, &founder, &"x".repeat(10_000), 1);
+    let Ok(Entry::Renamed(renamed)) = Entry::read(&group(), &long) else { panic!("valid") };
+    assert_eq!(renamed.name.len(), DEVICE_NAME_LEN_MAX);
 }

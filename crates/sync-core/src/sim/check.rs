@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use sync_types::{BlobHash, DeviceId, Envelope, Kind, LocalCursor, RelayCursor, RelayId, Run, Seq};
 
-use super::{device::Device, disk::Disk, relay::Relay, world::World};
+use super::{device::Device, disk::Disk, names, relay::Relay, world::World};
 use crate::{
     event::{Event, HeldRow, PushState, Pushed, StoreOp, Token},
     seal,
@@ -156,6 +156,7 @@ impl Truth {
             | Event::Disconnected { .. }
             | Event::Parked { .. }
             | Event::DeviceJoined { .. }
+            | Event::DeviceRenamed { .. }
             | Event::Failed { .. } => {}
         }
         Ok(())
@@ -277,6 +278,7 @@ pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
         app_has_everything_once(world, *device)?;
     }
     relays_are_full_again(world)?;
+    names::everybody_agrees(world)?;
     let alive: BTreeSet<_> = survivors.iter().map(|device| world.devices[*device].id).collect();
     for ((device, id), Unnoticed { read: (cursor, run), .. }) in
         world.truth.unnoticed.iter().filter(|((device, _), _)| alive.contains(device))

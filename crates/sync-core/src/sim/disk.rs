@@ -85,7 +85,9 @@ impl Disk {
                 }
                 StoreOp::Offered { through } => self.offered = through,
                 StoreOp::AppAck { cursor } => self.app_acked = cursor,
+                StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
                 StoreOp::Roster { entry } => self.roster.push(entry),
+                StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
                 StoreOp::IdentityReused => self.identity_reused = true,
             }
         }

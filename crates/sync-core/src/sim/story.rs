@@ -82,6 +82,23 @@ impl Story {
         self.status(device).badge
     }
 
+    /// A person gives a device another name, on some device.
+    pub fn rename(&mut self, on: DeviceIndex, device: DeviceIndex, name: &str) {
+        self.0.rename(on, device, name).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// What a device calls another.
+    pub fn name(&self, on: DeviceIndex, device: DeviceIndex) -> String {
+        let engine = self.0.devices[on].engine.as_ref().expect("the device runs");
+        let member = engine.roster().member(&self.0.devices[device].id).expect("a member");
+        member.profile.name().to_owned()
+    }
+
+    /// How many roster entries a device has on its disk.
+    pub fn roster_len(&self, device: DeviceIndex) -> usize {
+        self.0.devices[device].disk.roster.len()
+    }
+
     /// Everything a device told its app since the last time this was asked.
     pub fn told(&mut self, device: DeviceIndex) -> Vec<Event> {
         std::mem::take(&mut self.0.devices[device].told)

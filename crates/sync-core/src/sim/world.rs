@@ -468,6 +468,9 @@ impl World {
     // ── What the app does ──
 
     fn push_random(&mut self, device: usize) -> Result<(), Violation> {
+        if self.dice.chance(60) {
+            self.rename_random(device)?;
+        }
         let ttl_s = if self.plan.faults.expiry && self.dice.chance(400) { self.dice.range(1, 20) as u32 } else { 0 };
         let wait = [Wait::Local, Wait::Relay, Wait::All][self.dice.index(3)];
         self.push(device, ttl_s, wait).map(|_| ())

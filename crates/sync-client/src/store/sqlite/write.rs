@@ -38,6 +38,7 @@ enum Ordered<'a> {
     Park(&'a ParkedRow),
     Unpark(&'a BlobId),
     Roster(&'a [u8]),
+    Superseded(&'a [u8]),
 }
 
 impl<'a> Batch<'a> {
@@ -60,6 +61,7 @@ impl<'a> Batch<'a> {
                 StoreOp::Park(row) => batch.ordered.push(Ordered::Park(row)),
                 StoreOp::Unpark { blob_id } => batch.ordered.push(Ordered::Unpark(blob_id)),
                 StoreOp::Roster { entry } => batch.ordered.push(Ordered::Roster(entry)),
+                StoreOp::Superseded { entry } => batch.ordered.push(Ordered::Superseded(entry)),
             }
         }
         batch
@@ -184,5 +186,6 @@ fn put_ordered(db: &mut Database, op: &Ordered<'_>) {
             .bind(&row.envelope[..]),
         Ordered::Unpark(blob_id) => db.add("DELETE FROM parked WHERE blob_id = ?").bind(blob_id.as_bytes().as_slice()),
         Ordered::Roster(entry) => db.add("INSERT OR IGNORE INTO roster (entry) VALUES (?)").bind(*entry),
+        Ordered::Superseded(entry) => db.add("DELETE FROM roster WHERE entry = ?").bind(*entry),
     };
 }

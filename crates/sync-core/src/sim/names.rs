@@ -1,0 +1,46 @@
+//! Devices that give one another names, at once and again and again.
+
+use super::{check::Violation, world::World};
+use crate::{event::Input, roster::Roster};
+
+impl World {
+    /// A device that runs calls some device something new.
+    pub(super) fn rename_random(&mut self, device: usize) -> Result<(), Violation> {
+        let subject = self.dice.index(self.devices.len());
+        let name = format!("name {}", self.dice.range(0, 9));
+        self.rename(device, subject, &name)
+    }
+
+    /// A device calls another something, if it runs and knows of it.
+    pub(super) fn rename(&mut self, device: usize, subject: usize, name: &str) -> Result<(), Violation> {
+        let subject = self.devices[subject].id;
+        if self.devices[device].engine.is_none() || self.devices[device].dead {
+            return Ok(());
+        }
+        self.feed(device, Input::Rename { device: subject, name: name.to_owned() })
+    }
+}
+
+/// At rest everybody has the same roster, and on its disk nothing that is no part of it.
+pub(super) fn everybody_agrees(world: &World) -> Result<(), Violation> {
+    let mut heads = Vec::new();
+    for device in world.survivors() {
+        let state = &world.devices[device];
+        let Some(engine) = &state.engine else { continue };
+        let mut stored = Roster::new(world.keys.group_id());
+        for entry in &state.disk.roster {
+            stored.apply(entry.clone()).map_err(|error| Violation::new("roster", error.to_string()))?;
+        }
+        let roster = engine.roster();
+        if stored.head() != roster.head() || state.disk.roster.len() != roster.entries().count() {
+            return Err(Violation::new("roster", format!("device {device} stores another roster than it goes by")));
+        }
+        heads.push((device, roster.head()));
+    }
+    match heads.iter().find(|(_, head)| *head != heads[0].1) {
+        Some((device, _)) => {
+            Err(Violation::new("roster", format!("device {device} has another roster than the first")))
+        }
+        None => Ok(()),
+    }
+}

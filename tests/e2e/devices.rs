@@ -1,0 +1,72 @@
+//! The devices that a person sees, and what they are called.
+
+use serde_json::Value;
+use sync_tests::{Device, Relay, Scratch, paired, pairing};
+
+fn devices(of: &Device) -> Vec<Value> {
+    of.run(&["devices"]).ok()
+}
+
+fn this(of: &Device) -> String {
+    let this = devices(of).into_iter().find(|device| device["this"] == true).expect("it is one of them");
+    this["device_id"].as_str().expect("an id").to_owned()
+}
+
+fn name_of(device: &str, on: &Device) -> String {
+    let found = devices(on).into_iter().find(|other| other["device_id"] == device).expect("it is there");
+    found["name"].as_str().expect("a name").to_owned()
+}
+
+#[test]
+fn a_device_is_called_on_all_devices_what_any_of_them_called_it() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let (phone, laptop) = paired(&scratch, relay.url());
+    let id = this(&phone);
+    let renamed = laptop.run(&["rename-device", &id[..12], " Ann's \u{202e}phone "]).only_line();
+    assert_eq!(
+        (&renamed["renamed"]["device_id"], &renamed["renamed"]["name"]),
+        (&id.as_str().into(), &"Ann's phone".into())
+    );
+    phone.sync();
+    let tablet = Device::new(&scratch, "tablet", relay.url());
+    let (_, joined) = pairing(&phone, &tablet);
+    assert_eq!(joined[0]["confirm"]["name"], "Ann's phone", "who joins sees the name it has now");
+    tablet.sync();
+    for device in [&phone, &laptop, &tablet] {
+        assert_eq!(name_of(&id, device), "Ann's phone");
+    }
+    let inviters: Vec<_> = devices(&laptop).into_iter().map(|device| device["joined_by"].clone()).collect();
+    assert_eq!(inviters.iter().filter(|inviter| **inviter == id).count(), 2, "{inviters:?}");
+    assert_eq!(inviters.iter().filter(|inviter| inviter.is_null()).count(), 1, "one made the group");
+}
+
+#[test]
+fn who_gives_names_at_once_and_offline_agrees_afterwards() {
+    let scratch = Scratch::new();
+    let mut relay = Relay::start(&scratch);
+    let (phone, laptop) = paired(&scratch, relay.url());
+    let id = this(&phone);
+    relay.kill();
+    phone.run(&["rename-device", &id, "mine"]).ok();
+    laptop.run(&["rename-device", &id, "yours"]).ok();
+    relay.restart();
+    for device in [&phone, &laptop, &phone] {
+        device.sync();
+    }
+    let name = name_of(&id, &phone);
+    assert!(["mine", "yours"].contains(&name.as_str()), "{name}");
+    assert_eq!(name_of(&id, &laptop), name);
+}
+
+#[test]
+fn a_device_that_is_not_there_and_a_name_that_is_none_are_refused() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let (phone, _laptop) = paired(&scratch, relay.url());
+    assert_eq!(phone.run(&["rename-device", &"0".repeat(64), "x"]).error(), ("device_unknown", 2));
+    assert_eq!(phone.run(&["rename-device", "", "x"]).error(), ("invalid_argument", 2));
+    let id = this(&phone);
+    assert_eq!(phone.run(&["rename-device", &id, " \u{200b} "]).error(), ("invalid_argument", 2));
+    assert_eq!(name_of(&id, &phone), "phone");
+}
