@@ -1,6 +1,6 @@
 //! One device's session, from its greeting to its last word.
 //!
-//! Four loops run side by side in one task: read requests, append pushes, answer reads, write. Between them are
+//! Five loops run side by side in one task: read requests, append pushes, answer reads, say who is there, write. Between them are
 //! short queues, so each goes on while another waits: a device that takes nothing in can still push, and one that
 //! sends half a frame still gets its pages. When one loop ends, the session ends: what was pushed is still
 //! committed and acknowledged, and the reason is said before the connection closes.
@@ -21,6 +21,7 @@ use iroh::endpoint::{Connection, VarInt};
 use sync_types::{
     DecodeError, DeviceMsg, ErrorCode, RelayCursor, RelayMsg,
     limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX},
+    message::features,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -32,6 +33,7 @@ use crate::{
     error::Refusal,
     link::{FrameReader, FrameWriter, LinkError},
     own::Own,
+    presence::{self, Here},
     quota::Address,
     request::{
         ack, hello,
@@ -58,6 +60,8 @@ pub(crate) struct Session {
     pub(crate) relay: Arc<State>,
     pub(crate) member: Member,
     own: Mutex<Own>,
+    /// Its place among the group's sessions.
+    pub(crate) here: Here,
     /// How far the device has said to have read.
     acked: AtomicU64,
     /// Short answers. Long ones go through `pages`, one at a time.
@@ -212,6 +216,7 @@ async fn converse(relay: &Arc<State>, member: Member, reader: &mut FrameReader, 
     let (reads, reads_out) = mpsc::channel(READS);
     let session = Session {
         relay: Arc::clone(relay),
+        here: relay.presence.enter(member.log.group, member.device),
         member,
         own: Mutex::default(),
         acked: AtomicU64::new(0),
@@ -222,12 +227,14 @@ async fn converse(relay: &Arc<State>, member: Member, reader: &mut FrameReader, 
     let end = {
         let mut appending = pin!(push::append_all(&session, pushes_out));
         let mut reading = pin!(pull::serve(&session, reads_out));
+        let mut telling = pin!(tell(&session));
         let mut writing = pin!(write(&session, writer, &mut replies_out, &mut pages_out));
         let (end, drain) = tokio::select! {
             biased;
             end = &mut writing => (end, false),
             () = &mut appending => (End::Lost, false),
             () = &mut reading => (End::Lost, false),
+            () = &mut telling => (End::Lost, false),
             end = read(&session, reader, pushes, reads) => (end, end != End::Lost),
             () = relay.stopping() => (End::Refused(ErrorCode::ShuttingDown.into()), true),
         };
@@ -251,6 +258,14 @@ async fn converse(relay: &Arc<State>, member: Member, reader: &mut FrameReader, 
         }
     }
     end
+}
+
+/// Says who else is there, to a device that understands it.
+async fn tell(session: &Session) {
+    if session.member.features & features::PRESENCE == 0 {
+        std::future::pending::<()>().await;
+    }
+    presence::tell(session).await;
 }
 
 /// Reads requests and hands them on.

@@ -21,6 +21,7 @@ mod mailbox;
 mod memory;
 mod metrics;
 mod own;
+mod presence;
 mod quic;
 mod quota;
 mod request;

@@ -10,7 +10,8 @@ use sync_types::{RelayId, message::Limits};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    config::Config, mailbox::Mailboxes, metrics::Metrics, quota::Quotas, retention::RetentionClock, store::Store,
+    config::Config, mailbox::Mailboxes, metrics::Metrics, presence::Presence, quota::Quotas, retention::RetentionClock,
+    store::Store,
 };
 
 /// Envelope bytes that all sessions together have handed to the store. The others wait their turn.
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) clock: RetentionClock,
     pub(crate) quotas: Quotas,
     pub(crate) mailboxes: Mailboxes,
+    pub(crate) presence: Arc<Presence>,
     pub(crate) metrics: Metrics,
     pub(crate) started: Instant,
     /// One permit a byte of [`PUSH_BYTES_MAX`].
@@ -50,6 +52,7 @@ impl State {
             clock,
             quotas: Quotas::new(&config),
             mailboxes: Mailboxes::new(&config.limits),
+            presence: Arc::default(),
             metrics: Metrics::default(),
             started: Instant::now(),
             push_bytes: Semaphore::new(PUSH_BYTES_MAX),

@@ -78,7 +78,10 @@ fn every_answer_has_the_fields_it_promises() {
     assert_keys(&renamed, &["renamed"]);
     assert_keys(&renamed["renamed"], &["device_id", "name"]);
     for device in devices {
-        assert_keys(&device, &["device_id", "name", "platform", "joined_by", "joined_at", "this"]);
+        assert_keys(
+            &device,
+            &["device_id", "name", "platform", "joined_by", "joined_at", "online", "last_seen", "this"],
+        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! The devices that a person sees, and what they are called.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sync_tests::{Device, Relay, Scratch, paired, pairing};
 
@@ -69,4 +71,32 @@ fn a_device_that_is_not_there_and_a_name_that_is_none_are_refused() {
     let id = this(&phone);
     assert_eq!(phone.run(&["rename-device", &id, " \u{200b} "]).error(), ("invalid_argument", 2));
     assert_eq!(name_of(&id, &phone), "phone");
+}
+
+#[test]
+fn who_is_connected_is_online_and_who_went_was_seen() {
+    let scratch = Scratch::new();
+    let mut relay = Relay::start(&scratch);
+    let (phone, laptop) = paired(&scratch, relay.url());
+    let (phone_id, laptop_id) = (this(&phone), this(&laptop));
+    let of = |on: &Device, id: &str| devices(on).into_iter().find(|device| device["device_id"] == id).expect("there");
+
+    let mut watch = phone.spawn(&["watch", "--lines"]);
+    watch.say("here");
+    watch.expect("it runs", Duration::from_secs(60));
+    laptop.sync();
+    assert_eq!((&of(&laptop, &phone_id)["online"], &of(&laptop, &laptop_id)["online"]), (&true.into(), &true.into()));
+    watch.kill();
+    // A relay takes a connection for lost only after it has been silent for a while.
+    let gone = (0..120).any(|_| {
+        std::thread::sleep(Duration::from_millis(500));
+        of(&laptop, &phone_id)["online"] == false
+    });
+    assert!(gone, "it is not online for ever");
+    let last_seen = of(&laptop, &phone_id)["last_seen"].as_u64().expect("it was seen");
+    relay.kill();
+    let offline = laptop.run(&["devices", "--offline"]).ok();
+    let seen = offline.iter().find(|device| device["device_id"] == phone_id.as_str()).expect("there");
+    assert_eq!((&seen["online"], seen["last_seen"].as_u64().is_some_and(|at| at <= last_seen)), (&false.into(), true));
+    assert!(offline.iter().all(|device| device["online"] == false), "nobody is connected, this one neither");
 }

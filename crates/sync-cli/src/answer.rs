@@ -232,13 +232,25 @@ pub(crate) struct Device {
     pub(crate) platform: String,
     pub(crate) joined_by: Option<String>,
     pub(crate) joined_at: u64,
+    pub(crate) online: bool,
+    pub(crate) last_seen: Option<u64>,
     pub(crate) this: bool,
+    /// As wide as the widest name, for people.
+    #[serde(skip)]
+    pub(crate) name_len: usize,
 }
 
 impl Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let this = if self.this { "  (this device)" } else { "" };
-        write!(f, "{}  {}  {}{this}", short(&self.device_id), shown(&self.platform), shown(&self.name))
+        let (id, name, platform) = (short(&self.device_id), shown(&self.name), shown(&self.platform));
+        write!(f, "{id}  {name:<width$}  {platform:<8}  ", width = self.name_len)?;
+        match self.last_seen {
+            _ if self.online => f.write_str("online")?,
+            Some(last_seen) => write!(f, "seen {}", ago(wall_ms().saturating_sub(last_seen)))?,
+            None => f.write_str("not seen yet")?,
+        }
+        f.write_str(this)
     }
 }
 
@@ -259,6 +271,23 @@ impl Display for Renamed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is called {} now", short(&self.renamed.device_id), shown(&self.renamed.name))
     }
+}
+
+/// How long that is, in the one unit that fits.
+fn ago(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    let (count, unit) = match seconds {
+        0..60 => return "just now".to_owned(),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..86_400 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+fn wall_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// As much of an id as a person compares.

@@ -41,8 +41,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Note that everything up to a cursor has been applied
     Ack(AckArgs),
-    /// List the group's devices
-    Devices,
+    /// List the group's devices: who is online, and who was seen when
+    Devices(DevicesArgs),
     /// Give a device of the group another name, on all devices
     RenameDevice(RenameDeviceArgs),
 }
@@ -160,6 +160,13 @@ pub(crate) struct AckArgs {
     /// The cursor of the last blob that has been applied
     #[arg(value_name = "N")]
     pub(crate) cursor: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DevicesArgs {
+    /// Say what is known here, and ask no relay
+    #[arg(long)]
+    pub(crate) offline: bool,
 }
 
 #[derive(Args, Debug)]

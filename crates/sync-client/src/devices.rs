@@ -1,6 +1,6 @@
 //! The group's devices, as a person sees them.
 
-use sync_core::roster::Member;
+use sync_core::status::DeviceStatus;
 use sync_types::{DeviceId, ErrorCode};
 use tokio::sync::oneshot;
 
@@ -19,6 +19,11 @@ pub struct Device {
     pub joined_by: Option<DeviceId>,
     /// When, by the inviter's clock in Unix milliseconds.
     pub joined_at_ms: u64,
+    /// A relay that this device is connected to says that it is there. Of this device: it is connected to a relay.
+    pub online: bool,
+    /// When it was last seen, in Unix milliseconds by this device's clock, to the minute across a restart; none if it
+    /// never was.
+    pub last_seen_ms: Option<u64>,
     /// It is this one.
     pub this: bool,
 }
@@ -31,17 +36,19 @@ impl SyncClient {
     pub async fn devices(&self) -> Result<Vec<Device>, ClientError> {
         let group = self.in_group()?;
         let (answer, answered) = oneshot::channel();
-        group.send(Command::Members { answer }).await?;
-        let members = answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)?;
-        let device = |member: Member| Device {
+        group.send(Command::Devices { answer }).await?;
+        let devices = answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)?;
+        let device = |DeviceStatus { member, online, last_seen_ms, this }| Device {
             device_id: member.device,
             name: member.profile.name().to_owned(),
             platform: member.profile.platform().to_owned(),
             joined_by: member.inviter,
             joined_at_ms: member.since_ms,
-            this: member.device == group.device_id,
+            online,
+            last_seen_ms,
+            this,
         };
-        Ok(members.into_iter().map(device).collect())
+        Ok(devices.into_iter().map(device).collect())
     }
 
     /// Gives a device of the group another name, on all devices: its own name or another's, whoever is asked. If two

@@ -251,12 +251,12 @@ impl Driver {
                 self.routes.hurry(Instant::now());
                 self.feed(Input::Nudge, turn);
             }
-            (Command::Members { answer }, _) => {
-                let members = match &self.core {
-                    Core::Running(engine) => Ok(engine.roster().members().cloned().collect()),
+            (Command::Devices { answer }, _) => {
+                let devices = match &self.core {
+                    Core::Running(engine) => Ok(engine.devices(self.clock.now()).collect()),
                     Core::Down { code, .. } => Err(*code),
                 };
-                let _ = answer.send(members);
+                let _ = answer.send(devices);
             }
             (Command::Close, _) => unreachable!("the loop ends on it"),
         }

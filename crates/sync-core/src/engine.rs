@@ -7,6 +7,7 @@
 
 mod admitting;
 mod hearing;
+mod meeting;
 mod sending;
 mod standing;
 
@@ -17,7 +18,7 @@ use rand_core::SeedableRng;
 use sync_types::{
     DeviceMsg, ErrorCode, Kind, LocalCursor, RelayId, Seq,
     limits::{PAYLOAD_LEN_MAX, PROTOCOL_VERSION},
-    message::Hello,
+    message::{Hello, features},
 };
 
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     protection::{Protection, Protections},
     roster::Roster,
     seal::Verifier,
+    sightings::Sightings,
     status::Badge,
 };
 
@@ -54,6 +56,7 @@ pub struct Engine {
     outbox: Outbox,
     inbox: Inbox,
     links: Vec<Link>,
+    sightings: Sightings,
     /// What is known of relays that are not in use now.
     idle_states: BTreeMap<RelayId, RelayState>,
     online: bool,
@@ -112,6 +115,7 @@ impl Engine {
             outbox,
             inbox,
             links: Vec::new(),
+            sightings: Sightings::open(stored.seen),
             idle_states: stored.relays.into_iter().collect(),
             online: true,
             loading_own: false,
@@ -260,6 +264,7 @@ impl Engine {
                 if !matches!(link.phase, Phase::Idle { .. }) {
                     self.actions.push(Action::Disconnect { relay: link.relay });
                 }
+                self.hear_who_is_there(now, link.relay, Vec::new());
                 self.idle_states.extend(link.state.map(|state| (link.relay, state)));
             }
         }
@@ -329,7 +334,7 @@ impl Engine {
             last_cursor: link.pulled(),
             log_id: link.state.as_ref().map(|state| state.log_id),
             signature: auth.sign_hello(&self.context.me, &link.relay, exporter).to_vec().into(),
-            features: 0,
+            features: features::PRESENCE,
         };
         self.send(index, [hello.into()]);
     }
@@ -344,6 +349,7 @@ impl Engine {
         link.lost(now, reason, &mut self.context.rng);
         if was_live {
             let relay = link.relay;
+            self.hear_who_is_there(now, relay, Vec::new());
             self.actions.push(Action::Emit(Event::Disconnected { relay, reason }));
         }
     }

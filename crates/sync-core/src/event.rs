@@ -250,6 +250,13 @@ pub enum Event {
         /// Which.
         device: DeviceId,
     },
+    /// A relay says that a device of the group is there, or no longer says so.
+    DevicePresence {
+        /// Which.
+        device: DeviceId,
+        /// Some relay says that it is there.
+        online: bool,
+    },
     /// A relay lost data it had confirmed: it was wiped, or restored from a backup. It is being filled again.
     RelayRegressed {
         /// Which.
@@ -344,6 +351,13 @@ pub enum StoreOp {
     Roster {
         /// Its bytes.
         entry: Bytes,
+    },
+    /// When a device was last seen. Replaces what was known of it.
+    Seen {
+        /// Which.
+        device: DeviceId,
+        /// In Unix milliseconds.
+        at_ms: u64,
     },
     /// A roster entry that was taken and is over: a newer name has its place.
     Superseded {
@@ -507,4 +521,6 @@ pub struct Stored {
     pub relays: Vec<(RelayId, RelayState)>,
     /// Roster entries, in the order they were taken.
     pub roster: Vec<Bytes>,
+    /// When devices were last seen.
+    pub seen: Vec<(DeviceId, u64)>,
 }

@@ -46,6 +46,18 @@ pub struct Dropped {
     pub parked_overflow: u64,
 }
 
+/// An authentic envelope among those that came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// Which of them.
+    pub(crate) index: usize,
+    pub(crate) sender: DeviceId,
+    pub(crate) seq: Seq,
+    pub(crate) hash: BlobHash,
+    /// The sender's clock at sealing.
+    pub(crate) time_ms: u64,
+}
+
 #[derive(Debug, Default)]
 struct Sender {
     seq: Seq,
@@ -115,12 +127,13 @@ impl Inbox {
         now: Now,
         envelopes: impl IntoIterator<Item = Bytes>,
         effects: &mut Effects,
-    ) -> Vec<(DeviceId, Seq, BlobHash)> {
+    ) -> Vec<Seen> {
         let mut seen = Vec::new();
-        for examined in examine(context, envelopes) {
+        for (index, examined) in examine(context, envelopes).into_iter().enumerate() {
             match examined {
                 Examined::Authentic(envelope) => {
-                    seen.push((envelope.sender, envelope.seq, envelope.hash));
+                    let Authentic { sender, seq, hash, time_ms, .. } = envelope;
+                    seen.push(Seen { index, sender, seq, hash, time_ms });
                     if envelope.sender != context.me {
                         self.place(context, now, envelope, effects);
                     }

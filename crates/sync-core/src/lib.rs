@@ -32,6 +32,7 @@ mod ranges;
 pub mod roster;
 pub mod seal;
 mod secret;
+mod sightings;
 #[cfg(feature = "test-utils")]
 pub mod sim;
 pub mod status;

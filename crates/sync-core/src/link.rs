@@ -69,6 +69,8 @@ pub(crate) enum Fit {
 #[derive(Default)]
 pub(crate) struct NewRows {
     pub(crate) envelopes: Vec<bytes::Bytes>,
+    /// When each of those came to the relay, by its clock.
+    pub(crate) arrived_ms: Vec<u64>,
     pub(crate) expired: Vec<BlobId>,
     pub(crate) count: u64,
 }
@@ -359,6 +361,7 @@ impl Link {
                     let blob_id = sync_types::BlobHash::of_bytes(&row.bytes).blob_id();
                     self.sent.remove(&blob_id);
                     new.envelopes.push(row.bytes);
+                    new.arrived_ms.push(row.timestamp_ms);
                     blob_id
                 }
                 Some(RowKind::Expired) => {

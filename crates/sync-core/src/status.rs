@@ -2,7 +2,7 @@
 
 use sync_types::{BlobId, ErrorCode, LocalCursor, LogId, RelayCursor, RelayId};
 
-use crate::event::ParkReason;
+use crate::{event::ParkReason, roster::Member};
 
 /// The one word for everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,4 +101,17 @@ pub struct Status {
     pub synced_ms: Option<u64>,
     /// This installation's identity is in use elsewhere; it pushes no more.
     pub identity_reused: bool,
+}
+
+/// A device of the group, as far as this one can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceStatus {
+    /// Who it is.
+    pub member: Member,
+    /// A relay that this device is connected to says that it is there. Of this device: it is connected to one.
+    pub online: bool,
+    /// When it was last seen, in Unix milliseconds by this device's clock; now, if it is online.
+    pub last_seen_ms: Option<u64>,
+    /// It is this one.
+    pub this: bool,
 }

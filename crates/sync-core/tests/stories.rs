@@ -319,3 +319,41 @@ fn two_names_given_at_once_become_one_and_a_hundred_leave_one_entry() {
     net.rest();
     assert_eq!((net.name(1, 2), net.roster_len(1)), ("name 99".to_owned(), before));
 }
+
+#[test]
+fn who_is_connected_is_seen_and_who_went_was_seen_then() {
+    let mut net = Story::new(3, 1);
+    net.rest();
+    assert_eq!((net.sees(0, 1), net.sees(0, 0)), ((true, Some(0)), (true, Some(0))));
+    net.told(0);
+    net.set_online(1, false);
+    net.wait_ms(10_000);
+    let (online, ago_ms) = net.sees(0, 1);
+    assert!(!online && ago_ms.is_some_and(|ms| (8_000..=10_000).contains(&ms)), "{ago_ms:?}");
+    let told = net.told(0).into_iter().filter(|event| matches!(event, Event::DevicePresence { online: false, .. }));
+    assert_eq!(told.count(), 1);
+    net.crash(0);
+    net.wait_ms(8_000);
+    let (online, ago_ms) = net.sees(0, 1);
+    assert!(!online && ago_ms.is_some_and(|ms| (16_000..=90_000).contains(&ms)), "{ago_ms:?}, to the minute");
+    // Offline oneself, nobody is there.
+    net.set_online(0, false);
+    assert_eq!((net.sees(0, 2).0, net.sees(0, 0).0), (false, false));
+}
+
+#[test]
+fn an_envelope_shows_when_its_device_was_there_by_no_clock_that_is_ahead() {
+    let mut net = Story::new(3, 1);
+    net.set_online(2, false);
+    net.wait_ms(200_000);
+    net.set_clock(1, 3_600_000);
+    net.push(1);
+    net.wait_ms(5_000);
+    net.set_online(1, false);
+    net.wait_ms(100_000);
+    net.set_online(2, true);
+    net.wait_ms(5_000);
+    // Its own clock is an hour ahead; the relay had the envelope 110 seconds ago.
+    let (online, ago_ms) = net.sees(2, 1);
+    assert!(!online && ago_ms.is_some_and(|ms| (100_000..=112_000).contains(&ms)), "{ago_ms:?}");
+}

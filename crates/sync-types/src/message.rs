@@ -11,7 +11,7 @@ use crate::{
     cursor::RelayCursor,
     frame::{DecodeError, RawFrame, encode_frame},
     id::{AuthPublic, BlobId, DeviceId, LogId, RelayGroupId, RelayId, RequestId, Run},
-    limits::PAGE_ROWS_MAX,
+    limits::{MEMBERS_MAX, PAGE_ROWS_MAX},
     wire::{AtMost, message},
 };
 
@@ -43,7 +43,7 @@ message! {
         ///
         /// A relay needs it to let nobody in who does not hold the group's key.
         pub signature: Bytes,
-        /// Bits for later additions; 0.
+        /// What the device understands beyond the first build's messages: bits of [`features`].
         ///
         /// A relay needs it to send an older device nothing that it can't read.
         pub features: u64,
@@ -68,9 +68,15 @@ message! {
         pub pending_count: u64,
         /// What the relay accepts.
         pub limits: Limits,
-        /// Bits for later additions; 0.
+        /// What the relay does beyond the first build's: bits of [`features`].
         pub features: u64,
     }
+}
+
+/// The bits of [`Hello::features`] and [`Welcome::features`]. One that the other side does not know is ignored.
+pub mod features {
+    /// [`super::Presence`].
+    pub const PRESENCE: u64 = 1;
 }
 
 message! {
@@ -259,6 +265,16 @@ message! {
 }
 
 message! {
+    /// Which devices of the group have a session with this relay now, this one among them. Sent at the beginning of a
+    /// session and when it changes, a little later, to a device that understands it; each replaces the one before.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Presence {
+        /// Those that came first, if there are more than a group may have members.
+        pub devices: AtMost<MEMBERS_MAX, DeviceId>,
+    }
+}
+
+message! {
     /// Something new is in the log of a device that doesn't follow it.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Notify {
@@ -365,6 +381,8 @@ messages! {
         Gap = 0x23,
         /// See [`Got`].
         Got = 0x25,
+        /// See [`Presence`].
+        Presence = 0x30,
         /// See [`Notify`].
         Notify = 0x31,
         /// See [`Refused`].

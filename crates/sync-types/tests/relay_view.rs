@@ -18,7 +18,8 @@ with them by a test: a field without a reason fails it.
 
 Besides these a relay sees what every server sees: the network address, when something comes and how long it is (the
 content of an envelope is padded), and the device's endpoint id, which is its `DeviceId` and made for one group. Over
-HTTP it sees the same fields as in a mailbox's messages, and the headers that an HTTP client sends.
+HTTP it sees the same fields as in a mailbox's messages, and the headers that an HTTP client sends. What it says in
+PRESENCE it knows from the sessions alone: no device sends anything for it.
 
 ";
 

@@ -11,7 +11,10 @@ use sync_types::{
     invite::MailboxName,
     limits::{FRAME_LEN_MAX, PROTOCOL_VERSION},
     mailbox::{self, MailboxReply, MailboxRequest, Token},
-    message::{Ack, Gap, Get, Got, Hello, Limits, Notify, Page, Pull, Push, PushAck, Refused, Row, RowKind, Welcome},
+    message::{
+        Ack, Gap, Get, Got, Hello, Limits, Notify, Page, Presence, Pull, Push, PushAck, Refused, Row, RowKind, Welcome,
+    },
+    wire::AtMost,
 };
 
 /// Bytes from a dump: hex digits, and comments from `#` to the end of a line. `xx*n` repeats a byte.
@@ -183,6 +186,14 @@ fn pulling() {
         RelayMsg,
         Got { id: 2, envelope: Bytes::from_static(b"e") },
         "25 92 02 c401 65 # its answer, 2 fields: id, envelope"
+    );
+    assert_wire!(
+        RelayMsg,
+        Presence { devices: AtMost(vec![DeviceId::from_bytes([0x0D; 32]), DeviceId::from_bytes([0x0E; 32])]) },
+        "30 91          # PRESENCE, 1 field
+         92             # two devices
+         c420 0d*32
+         c420 0e*32"
     );
     assert_wire!(
         RelayMsg,

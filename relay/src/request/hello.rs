@@ -11,7 +11,7 @@ use iroh::endpoint::Connection;
 use sync_types::{
     DeviceId, ErrorCode, LogId, RelayCursor, RelayGroupId,
     limits::PROTOCOL_VERSION,
-    message::{Hello, Welcome},
+    message::{Hello, Welcome, features},
     sign,
 };
 use tokio::sync::watch;
@@ -49,6 +49,8 @@ pub(crate) struct Member {
     pub(crate) head: watch::Receiver<Head>,
     /// Where the log ended when it entered.
     pub(crate) entered_at: RelayCursor,
+    /// What it understands: bits of [`features`].
+    pub(crate) features: u64,
     _pass: Pass<DeviceId>,
 }
 
@@ -84,9 +86,10 @@ pub(crate) async fn hello(
         floor_cursor: end.floor_cursor,
         pending_count: end.cursor.get().saturating_sub(read.max(end.floor_cursor).get()),
         limits: relay.limits(),
-        features: 0,
+        features: features::PRESENCE,
     };
-    Ok((Member { device, log, head, entered_at: end.cursor, _pass: pass }, welcome))
+    let member = Member { device, log, head, entered_at: end.cursor, features: hello.features, _pass: pass };
+    Ok((member, welcome))
 }
 
 fn verify(relay: &State, peer: &Peer, hello: &Hello) -> Result<(), ErrorCode> {

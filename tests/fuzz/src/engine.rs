@@ -236,6 +236,7 @@ impl Device {
             | Event::Parked { .. }
             | Event::DeviceJoined { .. }
             | Event::DeviceRenamed { .. }
+            | Event::DevicePresence { .. }
             | Event::RelayRegressed { .. }
             | Event::Failed { .. } => {}
         }

@@ -54,7 +54,10 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Ack(args) => {
             with_client(&profile, Net::Idle, async |client| ack::run(client, &args, output).await).await
         }
-        Command::Devices => with_client(&profile, Net::Idle, async |client| devices::run(client, output).await).await,
+        Command::Devices(args) => {
+            with_client(&profile, Net::unless(args.offline), async |client| devices::run(client, &args, output).await)
+                .await
+        }
         Command::RenameDevice(args) => {
             with_client(&profile, Net::Used, async |client| rename_device::run(client, &args, output).await).await
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sync_core::{
     event::{Token, Wait},
-    roster::Member,
+    status::DeviceStatus,
 };
 use sync_types::{DeviceId, ErrorCode, LocalCursor};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -26,8 +26,8 @@ pub(crate) enum Command {
     Online { online: bool },
     /// Try now what would be tried later.
     Nudge,
-    /// The group's members.
-    Members { answer: oneshot::Sender<Result<Vec<Member>, ErrorCode>> },
+    /// The group's devices.
+    Devices { answer: oneshot::Sender<Result<Vec<DeviceStatus>, ErrorCode>> },
     /// Store what is left to store, say goodbye to the relays, and end.
     Close,
 }

@@ -85,6 +85,7 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
         | StoreOp::AppAck { .. }
         | StoreOp::IdentityReused
         | StoreOp::Roster { .. }
+        | StoreOp::Seen { .. }
         | StoreOp::Superseded { .. } => None,
     }
 }

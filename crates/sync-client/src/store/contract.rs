@@ -11,6 +11,8 @@ use crate::keyring::SecretsChoice;
 
 const ME: DeviceId = DeviceId::from_bytes([1; 32]);
 const PEER: DeviceId = DeviceId::from_bytes([2; 32]);
+/// Nothing of whose is held.
+const STRANGER: DeviceId = DeviceId::from_bytes([99; 32]);
 const RELAY: RelayId = RelayId::from_bytes([9; 32]);
 const ALL: usize = usize::MAX;
 
@@ -136,8 +138,13 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
         StoreOp::AppAck { cursor: LocalCursor::new(1) },
         StoreOp::IdentityReused,
         entry("genesis"),
+        entry("an old name"),
         entry("joined"),
         entry("genesis"),
+        StoreOp::Superseded { entry: Bytes::from_static(b"an old name") },
+        StoreOp::Seen { device: PEER, at_ms: 7 },
+        StoreOp::Seen { device: STRANGER, at_ms: 5 },
+        StoreOp::Seen { device: PEER, at_ms: 9 },
     ];
     store.commit(&ops).await.expect("commits");
 
@@ -153,6 +160,9 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
     assert_eq!(stored.own, [], "the only relay has them all");
     assert_eq!(stored.relays, [(RELAY, relay_state(2))]);
     assert_eq!(stored.roster, [Bytes::from_static(b"genesis"), Bytes::from_static(b"joined")]);
+    let mut seen = stored.seen;
+    seen.sort_unstable();
+    assert_eq!(seen, [(PEER, 9), (STRANGER, 5)]);
     assert_eq!(store.cursors().await.expect("readable"), (LocalCursor::new(2), LocalCursor::new(1)));
 
     let page = |after, bytes| store.read(Load::Parked { after, bytes });

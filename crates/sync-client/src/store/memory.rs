@@ -24,6 +24,7 @@ struct State {
     parked: BTreeMap<BlobId, ParkedRow>,
     relays: BTreeMap<RelayId, RelayState>,
     roster: Vec<Bytes>,
+    seen: BTreeMap<DeviceId, u64>,
     offered: Seq,
     app_acked: LocalCursor,
     identity_reused: bool,
@@ -48,6 +49,7 @@ impl State {
             StoreOp::IdentityReused => self.identity_reused = true,
             StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
             StoreOp::Roster { entry } => self.roster.push(entry),
+            StoreOp::Seen { device, at_ms } => drop(self.seen.insert(device, at_ms)),
             StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
         }
     }
@@ -137,6 +139,7 @@ impl Store for MemoryStore {
             parked_bytes: state.parked.values().map(|row| row.envelope.len() as u64).sum(),
             relays: state.relays.iter().map(|(relay, known)| (*relay, known.clone())).collect(),
             roster: state.roster.clone(),
+            seen: state.seen.iter().map(|(device, at_ms)| (*device, *at_ms)).collect(),
         })
     }
 

@@ -4,6 +4,7 @@ use sync_types::{
     ErrorCode, RelayCursor, RelayMsg, Seq,
     limits::PROTOCOL_VERSION,
     message::{Gap, Page, PushAck, Refused, Welcome},
+    wire::AtMost,
 };
 
 use super::Engine;
@@ -32,6 +33,10 @@ impl Engine {
             RelayMsg::Page(page) => self.page(now, index, page),
             RelayMsg::Gap(gap) => self.floor(now, index, gap),
             RelayMsg::Refused(refused) => self.refused(now, index, refused),
+            RelayMsg::Presence(presence) => {
+                let (relay, AtMost(devices)) = (self.links[index].relay, presence.devices);
+                self.hear_who_is_there(now, relay, devices);
+            }
             // Asked for by nothing in this build: following makes NOTIFY, and contiguous pages make GET, needless.
             RelayMsg::Got(_) | RelayMsg::Notify(_) => {}
         }
@@ -128,9 +133,10 @@ impl Engine {
         }
         let mut effects = Effects::default();
         let seen = self.inbox.receive(&mut self.context, now, new.envelopes, &mut effects);
+        self.saw(now, &seen, &new.arrived_ms);
         let me = self.context.me;
-        let own = seen.iter().filter(|(sender, _, _)| *sender == me);
-        let made: Vec<_> = own.map(|(_, seq, hash)| (*seq, self.outbox.made(*seq, *hash))).collect();
+        let own = seen.iter().filter(|seen| seen.sender == me);
+        let made: Vec<_> = own.map(|seen| (seen.seq, self.outbox.made(seen.seq, seen.hash))).collect();
         if made.iter().any(|(_, made)| *made == Some(false)) && !self.identity_reused {
             self.identity_reused = true;
             effects.ops.push(StoreOp::IdentityReused);
@@ -149,7 +155,7 @@ impl Engine {
         self.acknowledged(index, shown);
         let link = &mut self.links[index];
         if link.state.as_ref().is_some_and(|state| state.refill.is_some()) {
-            seen.iter().for_each(|(sender, seq, _)| link.coverage.entry(*sender).or_default().insert(*seq));
+            seen.iter().for_each(|seen| link.coverage.entry(seen.sender).or_default().insert(seen.seq));
         }
         if self.inbox.take_reread_due() {
             self.reread_all(now);

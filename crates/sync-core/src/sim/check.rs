@@ -157,6 +157,7 @@ impl Truth {
             | Event::Parked { .. }
             | Event::DeviceJoined { .. }
             | Event::DeviceRenamed { .. }
+            | Event::DevicePresence { .. }
             | Event::Failed { .. } => {}
         }
         Ok(())

@@ -13,6 +13,9 @@ use crate::{
     status::Badge,
 };
 
+/// Some Unix time: when every world begins.
+pub(crate) const WALL_MS: u64 = 1_790_000_000_000;
+
 /// One device.
 #[derive(Debug)]
 pub(crate) struct Device {
@@ -66,9 +69,7 @@ impl Device {
     }
 
     pub(crate) fn now(&self, now_ms: u64) -> Now {
-        // Some Unix time; the device's own idea of it.
-        let wall_ms = 1_790_000_000_000i64.saturating_add_unsigned(now_ms).saturating_add(self.clock_ms);
-        Now { mono_ms: now_ms, wall_ms: u64::try_from(wall_ms).unwrap_or(0) }
+        Now { mono_ms: now_ms, wall_ms: (WALL_MS + now_ms).saturating_add_signed(self.clock_ms) }
     }
 
     /// What it knows of a relay's log: the newest note of it, or what is stored.

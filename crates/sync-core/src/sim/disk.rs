@@ -23,6 +23,7 @@ pub struct Disk {
     app_acked: LocalCursor,
     pub(crate) roster: Vec<Bytes>,
     identity_reused: bool,
+    seen: BTreeMap<DeviceId, u64>,
     places: BTreeSet<(DeviceId, Seq)>,
     hashes: BTreeMap<BlobHash, (DeviceId, Seq)>,
     blob_ids: BTreeSet<BlobId>,
@@ -44,6 +45,7 @@ impl Disk {
             app_acked: LocalCursor::START,
             roster,
             identity_reused: false,
+            seen: BTreeMap::new(),
             places: BTreeSet::new(),
             hashes: BTreeMap::new(),
             blob_ids: BTreeSet::new(),
@@ -87,6 +89,7 @@ impl Disk {
                 StoreOp::AppAck { cursor } => self.app_acked = cursor,
                 StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
                 StoreOp::Roster { entry } => self.roster.push(entry),
+                StoreOp::Seen { device, at_ms } => drop(self.seen.insert(device, at_ms)),
                 StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
                 StoreOp::IdentityReused => self.identity_reused = true,
             }
@@ -186,6 +189,7 @@ impl Disk {
             parked_bytes: self.parked.values().map(|row| row.envelope.len() as u64).sum(),
             relays: self.relays.iter().map(|(relay, state)| (*relay, state.clone())).collect(),
             roster: self.roster.clone(),
+            seen: self.seen.iter().map(|(device, at_ms)| (*device, *at_ms)).collect(),
         }
     }
 }

@@ -8,11 +8,12 @@ use sync_types::{
     BlobHash, BlobId, DeviceId, DeviceMsg, Envelope, ErrorCode, LogId, RelayCursor, RelayGroupId, RelayId, RelayMsg,
     Run,
     limits::PROTOCOL_VERSION,
-    message::{Gap, Limits, Page, Pull, Push, PushAck, Refused, Row, RowKind, Welcome},
+    message::{Gap, Limits, Page, Presence, Pull, Push, PushAck, Refused, Row, RowKind, Welcome, features},
     sign,
+    wire::AtMost,
 };
 
-use super::{network::SessionId, plan::Dice};
+use super::{device::WALL_MS, network::SessionId, plan::Dice};
 use crate::{
     protection::{Protection, Protections},
     seal,
@@ -148,6 +149,14 @@ impl Relay {
         self.sessions.remove(&session);
     }
 
+    /// Tells everybody who is there.
+    pub(crate) fn presence(&self) -> Outgoing {
+        let greeted = || self.sessions.iter().filter(|(_, state)| state.greeted);
+        let devices: Vec<_> = greeted().map(|(_, state)| state.device).collect();
+        let presence = || Presence { devices: AtMost(devices.clone()) };
+        greeted().map(|(session, _)| (*session, presence().into())).collect()
+    }
+
     /// The process ends: what was not committed is gone, and so is every session.
     pub(crate) fn stop(&mut self) {
         self.up = false;
@@ -240,9 +249,11 @@ impl Relay {
                         burst: 50_000,
                         per_minute: 100,
                     },
-                    features: 0,
+                    features: features::PRESENCE,
                 };
-                vec![(session, welcome.into())]
+                let mut out = vec![(session, welcome.into())];
+                out.extend(self.presence());
+                out
             }
             _ if !state.greeted => refuse(session, 0, ErrorCode::NotGreeted),
             DeviceMsg::Push(push) => {
@@ -305,7 +316,7 @@ impl Relay {
                 Some(envelope) => (RowKind::Blob, envelope.clone()),
                 None => (RowKind::Expired, Bytes::copy_from_slice(row.blob_id.as_bytes())),
             };
-            Row { kind: kind as u8, timestamp_ms: 0, bytes }
+            Row { kind: kind as u8, timestamp_ms: WALL_MS + row.at_ms, bytes }
         };
         let rows: Vec<_> = self.log.rows.iter().skip(skip).take(count as usize).map(row).collect();
         Page { id, after: RelayCursor::new(after), rows: rows.into(), max_cursor: RelayCursor::new(self.log.head()) }

@@ -94,6 +94,20 @@ impl Story {
         member.profile.name().to_owned()
     }
 
+    /// Whether a device takes another to be there, and for how many milliseconds it has not seen it.
+    pub fn sees(&self, on: DeviceIndex, device: DeviceIndex) -> (bool, Option<u64>) {
+        let state = &self.0.devices[on];
+        let (now, id) = (state.now(self.0.now_ms), self.0.devices[device].id);
+        let mut devices = state.engine.as_ref().expect("the device runs").devices(now);
+        let seen = devices.find(|other| other.member.device == id).expect("a member");
+        (seen.online, seen.last_seen_ms.map(|at_ms| now.wall_ms - at_ms))
+    }
+
+    /// Sets a device's clock ahead by so many milliseconds, or back.
+    pub fn set_clock(&mut self, device: DeviceIndex, ahead_ms: i64) {
+        self.0.devices[device].clock_ms = ahead_ms;
+    }
+
     /// How many roster entries a device has on its disk.
     pub fn roster_len(&self, device: DeviceIndex) -> usize {
         self.0.devices[device].disk.roster.len()

@@ -113,7 +113,7 @@ impl World {
     /// Both ends learn that the stream is gone.
     pub(super) fn broken(&mut self, id: SessionId) -> Result<(), Violation> {
         let Some(session) = self.sessions.remove(&id) else { return Ok(()) };
-        self.relays[session.relay].closed(id);
+        self.close_at_relay(session.relay, id);
         let relay = self.relays[session.relay].id;
         if session.device_open && self.devices[session.device].sessions.get(&relay) == Some(&id) {
             self.devices[session.device].sessions.remove(&relay);
@@ -124,8 +124,15 @@ impl World {
 
     pub(super) fn close_relay_end(&mut self, id: SessionId) {
         if let Some(session) = self.sessions.remove(&id) {
-            self.relays[session.relay].closed(id);
+            self.close_at_relay(session.relay, id);
         }
+    }
+
+    /// The relay's end is closed, and those who are still there hear of it.
+    fn close_at_relay(&mut self, relay: usize, id: SessionId) {
+        self.relays[relay].closed(id);
+        let out = self.relays[relay].presence();
+        self.send_from_relay(out);
     }
 
     /// A relay's process ends: every connection to it breaks.

@@ -100,7 +100,7 @@ impl Relay {
             RelayMsg::Refused(refused) => {
                 self.unanswered.remove(&refused.id);
             }
-            RelayMsg::Got(_) | RelayMsg::Notify(_) => {}
+            RelayMsg::Got(_) | RelayMsg::Notify(_) | RelayMsg::Presence(_) => {}
         }
     }
 

@@ -55,6 +55,9 @@ pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
     for row in sqlx::query("SELECT entry FROM roster ORDER BY place").fetch_all(&mut *tx).await? {
         stored.roster.push(Bytes::from(row.try_get::<Vec<u8>, _>("entry")?));
     }
+    for row in sqlx::query("SELECT id, seen_ms FROM device WHERE seen_ms NOT NULL").fetch_all(&mut *tx).await? {
+        stored.seen.push((DeviceId::from_bytes(id(&row, "id")?), number(&row, "seen_ms")?));
+    }
     tx.commit().await?;
     Ok(stored)
 }

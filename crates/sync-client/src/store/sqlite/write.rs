@@ -25,6 +25,7 @@ struct Batch<'a> {
     held: Vec<&'a HeldRow>,
     senders: BTreeMap<DeviceId, Cow<'a, SenderRow>>,
     relays: BTreeMap<RelayId, &'a RelayState>,
+    seen: BTreeMap<DeviceId, u64>,
     offered: Option<u64>,
     app_acked: Option<u64>,
     identity_reused: bool,
@@ -53,6 +54,7 @@ impl<'a> Batch<'a> {
                 StoreOp::Take(row) => batch.held.push(row),
                 StoreOp::Sender(row) => drop(batch.senders.insert(row.sender, Cow::Borrowed(row))),
                 StoreOp::Relay { relay, state } => drop(batch.relays.insert(*relay, state)),
+                StoreOp::Seen { device, at_ms } => drop(batch.seen.insert(*device, *at_ms)),
                 StoreOp::Offered { through } => batch.offered = Some(through.get()),
                 StoreOp::AppAck { cursor } => batch.app_acked = Some(cursor.get()),
                 StoreOp::IdentityReused => batch.identity_reused = true,
@@ -79,7 +81,8 @@ impl Writer {
                         .bind(membership.group.as_bytes().as_slice())
                         .bind(membership.device.as_bytes().as_slice());
                 }
-                for sender in batch.held.iter().map(|row| row.sender).chain(batch.senders.keys().copied()) {
+                let held = batch.held.iter().map(|row| row.sender);
+                for sender in held.chain(batch.senders.keys().copied()).chain(batch.seen.keys().copied()) {
                     if let Entry::Vacant(unknown) = devices.entry(sender) {
                         unknown.insert(device_no(db, &sender).await?);
                     }
@@ -90,6 +93,10 @@ impl Writer {
                 }
                 for (relay, state) in &batch.relays {
                     put_relay(db, relay, state);
+                }
+                for (device, at_ms) in &batch.seen {
+                    let update = db.add("UPDATE device SET seen_ms = ? WHERE no = ?");
+                    update.bind(at_ms.cast_signed()).bind(devices[device]);
                 }
                 for op in &batch.ordered {
                     put_ordered(db, op);
