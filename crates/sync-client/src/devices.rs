@@ -61,9 +61,10 @@ impl SyncClient {
         let group = self.in_group()?;
         let (answer, answered) = oneshot::channel();
         group.send(Command::Rename { device, name: name.to_owned(), answer }).await?;
-        answered.await.map_err(|_| ClientError::Closed)?.map_err(|code| match code {
-            ErrorCode::InvalidArgument => ClientError::InvalidArgument("a name needs something that can be seen"),
-            code => ClientError::Refused(code),
-        })
+        let refused = |code| match code == ErrorCode::InvalidArgument {
+            true => ClientError::InvalidArgument("a name needs something that can be seen"),
+            false => ClientError::Refused(code),
+        };
+        answered.await.map_err(|_| ClientError::Closed)?.map_err(refused)
     }
 }

@@ -29,17 +29,17 @@ pub(super) fn everybody_agrees(world: &World) -> Result<(), Violation> {
         let Some(engine) = &state.engine else { continue };
         let mut stored = Roster::new(world.keys.group_id());
         for entry in &state.disk.roster {
-            stored.apply(entry.clone()).map_err(|error| Violation::new("roster", error.to_string()))?;
+            stored.apply(entry.clone()).map_err(|error| Violation::new("1 no loss", error.to_string()))?;
         }
         let roster = engine.roster();
         if stored.head() != roster.head() || state.disk.roster.len() != roster.entries().count() {
-            return Err(Violation::new("roster", format!("device {device} stores another roster than it goes by")));
+            return Err(Violation::new("1 no loss", format!("device {device} stores another roster than it goes by")));
         }
         heads.push((device, roster.head()));
     }
     match heads.iter().find(|(_, head)| *head != heads[0].1) {
         Some((device, _)) => {
-            Err(Violation::new("roster", format!("device {device} has another roster than the first")))
+            Err(Violation::new("1 no loss", format!("device {device} has another roster than the first")))
         }
         None => Ok(()),
     }
