@@ -36,8 +36,9 @@ CREATE TABLE relay_state (
 
 -- Devices by a small number, because every held row names one.
 CREATE TABLE device (
-    no INTEGER PRIMARY KEY,
-    id BLOB    NOT NULL UNIQUE
+    no      INTEGER PRIMARY KEY,
+    id      BLOB    NOT NULL UNIQUE,
+    seen_ms INTEGER                             -- when it was last seen, in Unix milliseconds
 ) STRICT;
 
 -- How far each sender is held.

@@ -13,7 +13,7 @@ use sync_core::{
 };
 use sync_types::{
     BlobHash, Body, Codec, Envelope, Header, Kind, PushId, Seq,
-    envelope::{NONCE_LEN, SIGNATURE_LEN, padded_len},
+    envelope::{HEADER_LEN, NONCE_LEN, SIGNATURE_LEN, padded_len},
     limits::{ENVELOPE_LEN_MAX, PAYLOAD_LEN_MAX},
 };
 
@@ -116,6 +116,14 @@ fn alter(data: &[u8]) {
     assert!(verifier.verify(&keys.group_id(), &envelope));
     let body = seal::open(&keys, &envelope).expect("its own");
     assert_eq!(seal::unpack(&body).expect("its own"), payload);
+
+    // A header is short enough to try each of its bytes.
+    for byte in 0..HEADER_LEN {
+        let mut bytes = envelope.as_bytes().to_vec();
+        bytes[byte] ^= 1 << (flags & 7);
+        let Ok(altered) = Envelope::parse(bytes.into()) else { continue };
+        assert!(seal::open(&keys, &altered).is_err(), "byte {byte} of the header is not sealed");
+    }
 
     let mut bytes = envelope.as_bytes().to_vec();
     let bit = usize::from(u16::from_be_bytes([*a, *b])) % (8 * bytes.len());
