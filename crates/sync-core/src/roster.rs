@@ -3,7 +3,7 @@
 //! It starts with the genesis, and every other device is there because a member vouched for it. Entries arrive
 //! through the group's own log in any order and more than once; one whose inviter is not known yet waits for that.
 //! So devices that hold the same entries agree on the members and their names, however the entries came. The one thing
-//! that leaves is a name that is over; see [`names`].
+//! that leaves is a name that is over; see `roster/names.rs`.
 //!
 //! Invariant: from every member a chain of signatures leads to the genesis.
 
