@@ -34,6 +34,11 @@ impl LogRow {
     pub(crate) fn was_pushed(&self) -> bool {
         self.over != 0
     }
+
+    /// Whether its time to live has ended.
+    pub(crate) fn is_over(&self, now_ms: u64) -> bool {
+        self.expires_ms.is_some_and(|at| at <= now_ms)
+    }
 }
 
 /// One group's log. Row `i` has cursor `floor + 1 + i`.
@@ -207,7 +212,7 @@ impl Relay {
     /// Envelopes whose time is over leave; what everybody has seen of that leaves altogether.
     pub(crate) fn clean_up(&mut self, now_ms: u64) {
         for row in &mut self.log.rows {
-            if row.expires_ms.is_some_and(|at| at <= now_ms) {
+            if row.is_over(now_ms) {
                 row.envelope = None;
             }
         }
