@@ -1,8 +1,9 @@
 //! Letting a device in, and being let in.
 //!
 //! sync-core decides ([`sync_core::pairing`]); here its messages are carried to and from a mailbox, a relay's or one that
-//! the device that invites keeps itself; its questions put to a person, and its outcome made durable. Both sides are streams of events with two answers,
-//! [`approve`](InviteSession::approve) and [`deny`](InviteSession::deny). Dropping a session declines.
+//! the device that invites keeps itself; its questions put to a person, and its outcome made durable. Both sides are
+//! streams of events with two answers, [`approve`](InviteSession::approve) and [`deny`](InviteSession::deny). Dropping a
+//! session declines.
 
 mod invite;
 mod join;
@@ -128,7 +129,8 @@ session! {
 
 impl SyncClient {
     /// Opens an invite, by short code and by link. While it is open, this device answers at addresses that the link
-    /// names; so a link leads here without any relay, from where these can be reached. A profile without a group starts one first, with itself as its only member.
+    /// names; so a link leads here without any relay, from where these can be reached. A profile without a group starts
+    /// one first, with itself as its only member.
     ///
     /// # Errors
     /// `closed`. Everything else is told by [`InviteEvent::Failed`].
@@ -149,8 +151,8 @@ impl SyncClient {
     }
 
     /// Joins a group with the code or the link that one of its devices shows. A link is tried on that device itself
-    /// first, then on the relays it names as well as on this profile's. Nothing of this device is shared before its person has approved; then the
-    /// relays of the device that invites are added to this profile's own.
+    /// first, then on the relays it names as well as on this profile's. Nothing of this device is shared before its
+    /// person has approved; then the relays of the device that invites are added to this profile's own.
     ///
     /// # Errors
     /// `invalid_code`, `already_in_group`, `closed`. Everything else is told by [`JoinEvent::Failed`].
