@@ -44,6 +44,8 @@ const TELL_MAX: Duration = Duration::from_secs(2);
 /// Largest request: a message, and what names it.
 const REQUEST_LEN_MAX: usize = MAILBOX_MESSAGE_LEN_MAX + 1_024;
 const READ_LEN: usize = 16 * 1024;
+/// How a connection is closed once the invite is used up: `invite_not_found`, as a request would be answered.
+pub(super) const OVER: VarInt = VarInt::from_u32(ErrorCode::InviteNotFound.number() as u32);
 
 /// See the [module](self).
 pub(crate) struct Door {
@@ -134,7 +136,8 @@ async fn receive(incoming: Incoming, mailbox: Arc<OwnMailbox>) {
     let Ok(accepting) = incoming.accept() else { return };
     let Ok(Ok(connection)) = timeout_at(stranger_until, accepting).await else { return };
     converse(&connection, &mailbox, stranger_until).await;
-    connection.close(VarInt::from_u32(0), b"");
+    // Who was between two requests hears by this that the invite is over, and not only the connection.
+    connection.close(if mailbox.is_gone() { OVER } else { VarInt::from_u32(0) }, b"");
 }
 
 /// One request after the other. Nothing is answered to bytes that are none.

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use iroh::{
     Endpoint, EndpointAddr, EndpointId, SecretKey, TransportAddr,
-    endpoint::{Connection, RecvStream, SendStream, VarInt},
+    endpoint::{ApplicationClose, Connection, ConnectionError, RecvStream, SendStream, VarInt},
 };
 use sync_types::{
     ErrorCode, FrameBuffer, RequestId,
@@ -21,13 +21,16 @@ use sync_types::{
 };
 use tokio::sync::Mutex;
 
-use super::MailboxError;
+use super::{MailboxError, door::OVER};
 use crate::{random::random, resolve::look_up, store::Pin, transport};
 
 const READ_LEN: usize = 64 * 1024;
 /// A device that has answered and then can't be reached for so long has gone, and its invite with it. A relay may come
 /// back.
 const GONE: Duration = Duration::from_secs(20);
+
+/// How long whoever ends a conversation may take to say why.
+const REASON_MAX: Duration = Duration::from_secs(2);
 
 /// The mailboxes of a relay that is known by its id, or of the device that invites.
 pub(crate) struct FrameMailboxes {
@@ -47,6 +50,8 @@ enum Keeper {
 struct Line {
     endpoint: Option<Endpoint>,
     stream: Option<Stream>,
+    /// The newest connection, for what it may still say when a request on it was dropped.
+    connection: Option<Connection>,
     last_id: RequestId,
     /// Somebody has answered.
     heard: bool,
@@ -55,7 +60,6 @@ struct Line {
 }
 
 struct Stream {
-    connection: Connection,
     send: SendStream,
     recv: RecvStream,
     frames: FrameBuffer,
@@ -82,11 +86,11 @@ impl FrameMailboxes {
             Some(stream) => stream,
             None => match self.open(&mut line).await {
                 Some(stream) => stream,
-                None => return Err(self.silence(&mut line)),
+                None => return Err(self.silence(&mut line).await),
             },
         };
         let Some(answer) = stream.exchange(numbered(request, id), id).await else {
-            return Err(self.silence(&mut line));
+            return Err(self.silence(&mut line).await);
         };
         line.stream = Some(stream);
         (line.heard, line.silent) = (true, None);
@@ -97,10 +101,12 @@ impl FrameMailboxes {
     }
 
     /// What it means that nobody answers.
-    fn silence(&self, line: &mut Line) -> MailboxError {
+    async fn silence(&self, line: &mut Line) -> MailboxError {
         let silent = line.silent.get_or_insert_with(Instant::now).elapsed();
         match self.keeper {
-            Keeper::Device(_) if line.heard && silent > GONE => MailboxError::refused(ErrorCode::InviteNotFound, None),
+            Keeper::Device(_) if line.is_over().await || line.heard && silent > GONE => {
+                MailboxError::refused(ErrorCode::InviteNotFound, None)
+            }
             Keeper::Device(_) | Keeper::Relay(_) => MailboxError::Unreachable,
         }
     }
@@ -118,17 +124,29 @@ impl FrameMailboxes {
         let patience = if line.heard { transport::CONNECT_TIMEOUT } else { self.connect_max };
         let connection = tokio::time::timeout(patience, connecting).await.ok()?.ok()?;
         let (send, recv) = connection.open_bi().await.ok()?;
-        Some(Stream { connection, send, recv, frames: FrameBuffer::default() })
+        if let Some(before) = line.connection.replace(connection.clone()) {
+            before.close(VarInt::from_u32(0), b"");
+        }
+        Some(Stream { send, recv, frames: FrameBuffer::default() })
     }
 
     pub(super) async fn close(self) {
         let line = self.line.into_inner();
-        if let Some(stream) = line.stream {
-            stream.connection.close(VarInt::from_u32(0), b"");
+        if let Some(connection) = line.connection {
+            connection.close(VarInt::from_u32(0), b"");
         }
         if let Some(endpoint) = line.endpoint {
             transport::close(&endpoint).await;
         }
+    }
+}
+
+impl Line {
+    /// Whether the device that invites has said, by how it closed the connection, that the invite is used up.
+    async fn is_over(&self) -> bool {
+        let Some(connection) = &self.connection else { return false };
+        let closed = tokio::time::timeout(REASON_MAX, connection.closed()).await;
+        matches!(closed, Ok(ConnectionError::ApplicationClosed(ApplicationClose { error_code, .. })) if error_code == OVER)
     }
 }
 

@@ -35,20 +35,6 @@ fn only_direct(link: &InviteLink) -> InviteLink {
     made_of(link, *link.password(), &[], link.direct().cloned())
 }
 
-async fn both_agree(mut invite: InviteSession, mut join: JoinSession) {
-    let at_joiner = join.next().await.expect("an event");
-    let JoinEvent::Digits { digits: at_joiner, .. } = at_joiner else { panic!("{at_joiner:?}") };
-    let at_creator = invite.next().await.expect("an event");
-    let InviteEvent::Digits { digits: at_creator, .. } = at_creator else { panic!("{at_creator:?}") };
-    assert_eq!(at_creator, at_joiner);
-    join.approve().await;
-    invite.approve().await;
-    let joined = join.next().await.expect("an event");
-    assert!(matches!(joined, JoinEvent::Joined { .. }), "{joined:?}");
-    let joined = invite.next().await.expect("an event");
-    assert!(matches!(joined, InviteEvent::Joined { .. }), "{joined:?}");
-}
-
 fn failure(event: Option<JoinEvent>) -> ErrorCode {
     match event {
         Some(JoinEvent::Failed(error)) => error.code(),

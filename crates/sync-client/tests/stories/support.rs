@@ -4,7 +4,8 @@
 use std::{net::SocketAddr, ops::Deref, path::Path, time::Duration};
 
 use sync_client::{
-    Blob, InviteEvent, JoinEvent, OpenOptions, ProfileConfig, PushOptions, RelayBackend, SecretsChoice, SyncClient,
+    Blob, InviteEvent, InviteSession, JoinEvent, JoinSession, OpenOptions, ProfileConfig, PushOptions, RelayBackend,
+    SecretsChoice, SyncClient,
 };
 use sync_relay::{Config, Handle, Relay};
 use sync_types::{ErrorCode, InviteCode, InviteLink, LocalCursor};
@@ -139,7 +140,12 @@ pub(crate) fn profile_config(dir: &Path, name: &str, relay: &str, app: &str) -> 
 pub(crate) async fn pair(creator: &SyncClient, joiner: &SyncClient) {
     let mut invite = creator.create_invite().expect("open");
     let code = code_of(invite.next().await.expect("an event"));
-    let mut join = joiner.join(&code.to_text()).expect("a code");
+    let join = joiner.join(&code.to_text()).expect("a code");
+    both_agree(invite, join).await;
+}
+
+/// Both people see the same digits, and say so.
+pub(crate) async fn both_agree(mut invite: InviteSession, mut join: JoinSession) {
     let at_joiner = join.next().await.expect("an event");
     let JoinEvent::Digits { digits: at_joiner, .. } = at_joiner else { panic!("{at_joiner:?}") };
     let at_creator = invite.next().await.expect("an event");
