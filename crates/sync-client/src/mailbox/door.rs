@@ -235,6 +235,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::mailbox::{MailboxError, Mailboxes};
 
     const SOON: Duration = Duration::from_secs(30);
     const CREATOR: Token = Token::from_bytes([1; 16]);
@@ -330,6 +331,20 @@ mod tests {
             assert!(Instant::now() < deadline, "who goes makes room");
         }
         door.close(Farewell::None).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_was_between_two_requests_learns_at_once_that_it_is_over() {
+        let (door, _mailbox) = opened().await;
+        let joiner = Arc::new(Mailboxes::direct(door.place(), SOON).expect("an endpoint"));
+        joiner.claim(name(), JOINER).await.unwrap_or_else(|error| panic!("{error:?}"));
+        let asking = Arc::clone(&joiner);
+        let waiting = tokio::spawn(async move { asking.wait(name(), JOINER, 1).await.map(drop) });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        waiting.abort();
+        door.close(Farewell::Over).await;
+        let asked = joiner.wait(name(), JOINER, 1).await;
+        assert!(matches!(asked, Err(MailboxError::Refused { code: ErrorCode::InviteNotFound, .. })), "{asked:?}");
     }
 
     #[test]
