@@ -200,7 +200,7 @@ async fn greet(relay: &State, peer: &Peer, from: Address, reader: &mut FrameRead
             let (member, welcome) = hello::hello(relay, peer, from, message).await?;
             Ok((member, welcome.into()))
         }
-        Ok(DeviceMsg::Push(_) | DeviceMsg::Pull(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_)) => {
+        Ok(DeviceMsg::Push(_) | DeviceMsg::Pull(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_) | DeviceMsg::Move(_)) => {
             Err(Refusal::from(ErrorCode::NotGreeted).into())
         }
         Err(DecodeError::UnknownType { .. }) => Err(Refusal::from(ErrorCode::Unsupported).into()),
@@ -297,6 +297,7 @@ async fn read(
                 let admitted = session.admit(Instant::now()).map(|()| Read::Get(message));
                 hand_on(&reads, admitted).await.map_err(|refusal| refusal.answer(id))
             }
+            Ok(DeviceMsg::Move(message)) => Err(Refusal::from(ErrorCode::Unsupported).answer(message.id)),
             Ok(DeviceMsg::Ack(message)) => {
                 ack::ack(session, &message);
                 Ok(())

@@ -47,6 +47,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::UnsupportedTier
             | ErrorCode::CursorUnknown
             | ErrorCode::DeviceUnknown
+            | ErrorCode::NotSafeToLeave
             | ErrorCode::InvalidArgument => Self::Usage,
             ErrorCode::NoGroup => Self::NoGroup,
             ErrorCode::Offline | ErrorCode::TimedOut | ErrorCode::ShuttingDown | ErrorCode::IdleTimeout => {
@@ -66,8 +67,10 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::LogForked
             | ErrorCode::NotFound
             | ErrorCode::BadEnvelope
+            | ErrorCode::GroupMoved
+            | ErrorCode::StaleKey
             | ErrorCode::RelayIdentityChanged => Self::Refused,
-            ErrorCode::IdentityReused => Self::Removed,
+            ErrorCode::IdentityReused | ErrorCode::Removed => Self::Removed,
             ErrorCode::InviteNotFound
             | ErrorCode::InviteClaimed
             | ErrorCode::InviteConflict

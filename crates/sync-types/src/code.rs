@@ -98,6 +98,8 @@ codes! {
     BadEnvelope = 19, "bad_envelope", Report, "the relay could not read the envelope; this is a defect, please report it";
     /// A device did not say anything for too long, or stalled in the middle of a message.
     IdleTimeout = 20, "idle_timeout", Retry, "the connection was silent for too long; connecting again by itself";
+    /// The group is known by another id now.
+    GroupMoved = 21, "group_moved", Retry, "the group has new keys; connecting again with them by itself";
     // Mailboxes.
     /// No mailbox of that name.
     InviteNotFound = 40, "invite_not_found", FixInput, "no invite with this code; check the code, or ask for a new one (a code lives ten minutes and works once)";
@@ -154,6 +156,12 @@ codes! {
     Closed = 126, "closed", FixInput, "the client is closed";
     /// This installation was cloned or restored from a backup.
     IdentityReused = 127, "identity_reused", AskPerson, "another installation uses this device's identity (a copied or restored profile); pair this device as a new one";
+    /// Removed from the group.
+    Removed = 129, "removed", AskPerson, "this device was removed from its group; what it had is still here, and to sync again it has to be paired anew";
+    /// The group has keys that this device was not given.
+    StaleKey = 137, "stale_key", Retry, "the group has new keys that this device was not given yet; another of its devices hands them over by itself, or pair this device again";
+    /// Something is not on any relay yet, or nobody else is there.
+    NotSafeToLeave = 138, "not_safe_to_leave", AskPerson, "something here is on no other device or relay yet, or this is the group's last device; wait until it is synced, or leave with force and lose it";
     /// No such device.
     DeviceUnknown = 128, "device_unknown", FixInput, "no device of this group has that id; the list of devices has all of them";
     // Pairing.

@@ -25,8 +25,8 @@ pub const ENVELOPE_LEN_MAX: usize = PAYLOAD_LEN_MAX + ENVELOPE_OVERHEAD_MAX;
 pub const BODY_LEN_MIN: usize = 256;
 /// Largest frame either side reads before it hangs up: type byte and message, without the length field.
 pub const FRAME_LEN_MAX: usize = ENVELOPE_LEN_MAX + 64 * KIB;
-/// Largest control payload (a roster entry, later a commit).
-pub const CONTROL_LEN_MAX: usize = 64 * KIB;
+/// Largest control payload: a commit that seals a new key to as many devices as a group may have.
+pub const CONTROL_LEN_MAX: usize = 384 * KIB;
 
 /// Rows a PULL may ask for at once.
 pub const PAGE_ROWS_MAX: u32 = 1_000;
@@ -54,6 +54,17 @@ pub const MEMBERS_MAX: usize = 256;
 pub const ROSTER_ENTRIES_MAX: usize = 2 * MEMBERS_MAX;
 /// Generations of a group's keys a device keeps.
 pub const EPOCHS_MAX: usize = 1_024;
+
+/// Commits a device keeps: see `sync_core::roster`.
+pub const COMMITS_MAX: usize = EPOCHS_MAX;
+/// Ids that one MOVE ends.
+pub const MOVE_OVER_MAX: usize = 32;
+/// Packages that a relay keeps for the holders of one old key. One more takes the oldest's place.
+pub const MOVED_PACKAGES_MAX: usize = 16;
+/// Bytes of those, and of all in one MOVE. One always fits.
+pub const MOVED_BYTES_MAX: usize = MIB;
+/// Seconds a relay keeps them.
+pub const MOVED_TTL_S: u64 = 90 * 24 * 3600;
 
 /// Relays one group uses.
 pub const RELAYS_MAX: usize = 16;
@@ -135,4 +146,10 @@ const _: () =
     assert!(PAGE_BYTES_MAX >= ENVELOPE_LEN_MAX, "one row must always fit a page, or a reader is stuck for ever");
 const _: () = assert!(IN_FLIGHT_BYTES_MAX >= ENVELOPE_LEN_MAX, "one envelope must always fit the window");
 const _: () = assert!(CONTROL_LEN_MAX < PAYLOAD_LEN_MAX, "control travels in envelopes");
+const _: () = assert!(CONTROL_LEN_MAX > MEMBERS_MAX * 1_300, "a commit seals some 1,210 bytes to each member");
+const _: () = assert!(
+    MOVED_BYTES_MAX + MOVE_OVER_MAX * 192 + MEMBERS_MAX * 34 < FRAME_LEN_MAX,
+    "packages must fit a MOVE and a MOVED"
+);
+
 const _: () = assert!(MAILBOX_MESSAGE_LEN_MAX * MAILBOX_MESSAGES_MAX < FRAME_LEN_MAX, "a mailbox must fit a frame");

@@ -2,7 +2,7 @@
 //!
 //! A message with an answer starts with a [`RequestId`] that the answer repeats; requests are pipelined. Which
 //! number stands for which message is fixed for ever: 01–03 greeting, 10–11 push, 20–25 pull, 30–31 presence,
-//! 40 delete, 50 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers, FF error.
+//! 40 delete, 50–51 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers, FF error.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::{
     cursor::RelayCursor,
     frame::{DecodeError, RawFrame, encode_frame},
     id::{AuthPublic, BlobId, DeviceId, LogId, RelayGroupId, RelayId, RequestId, Run},
-    limits::{MEMBERS_MAX, PAGE_ROWS_MAX},
+    limits::{MEMBERS_MAX, MOVE_OVER_MAX, MOVED_PACKAGES_MAX, PAGE_ROWS_MAX},
     wire::{AtMost, message},
 };
 
@@ -73,10 +73,22 @@ message! {
     }
 }
 
+message! {
+    /// Answers HELLO in place of WELCOME, and ends the session: the group is known by another id now. Whoever still
+    /// belongs to it finds the new key in a package, and says HELLO again under that.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Moved {
+        /// What members left here for holders of the old key: [`Over::package`], the oldest first.
+        pub packages: AtMost<MOVED_PACKAGES_MAX, Bytes>,
+    }
+}
+
 /// The bits of [`Hello::features`] and [`Welcome::features`]. One that the other side does not know is ignored.
 pub mod features {
     /// [`super::Presence`].
     pub const PRESENCE: u64 = 1;
+    /// [`super::Move`] and [`super::Moved`].
+    pub const MOVE: u64 = 2;
 }
 
 message! {
@@ -311,6 +323,71 @@ impl Refused {
     }
 }
 
+message! {
+    /// The group has a new key, and is known by another id from now on. One transaction: whatever log there is under the
+    /// ids that are over is the new id's, which keeps a log of its own if it has one and takes in the others' rows behind
+    /// it; the ids that are over keep their packages for ninety days; and their sessions end. Repeating it is harmless.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Move {
+        /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
+        pub id: RequestId,
+        /// The group from now on. Must be the hash of `auth_public`.
+        ///
+        /// A relay needs it to know where the log belongs.
+        pub group: RelayGroupId,
+        /// Public half of the group's new key for this relay.
+        ///
+        /// A relay needs it to check the signature.
+        pub auth_public: AuthPublic,
+        /// By `auth_public`, over [`crate::sign::moved`].
+        ///
+        /// A relay needs it to see that whoever moves the group can also enter it afterwards.
+        pub signature: Bytes,
+        /// The ids that are over.
+        ///
+        /// A relay needs it to find what is to be moved.
+        pub over: AtMost<MOVE_OVER_MAX, Over>,
+        /// The devices that remain.
+        ///
+        /// A relay needs it to keep nothing any longer for the sake of those that don't.
+        pub remaining: AtMost<MEMBERS_MAX, DeviceId>,
+    }
+}
+
+message! {
+    /// An id that a group is no longer known by.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Over {
+        /// The id. Must be the hash of `auth_public`.
+        ///
+        /// A relay needs it to find the log, and to know whom to give the package to.
+        pub group: RelayGroupId,
+        /// Public half of the key that opened it.
+        ///
+        /// A relay needs it to check the signature.
+        pub auth_public: AuthPublic,
+        /// By `auth_public`, over [`crate::sign::moved`].
+        ///
+        /// A relay needs it to let nobody end an id who does not hold its key.
+        pub signature: Bytes,
+        /// For whoever says HELLO under this id: sealed under the old key, so the relay can't read it.
+        ///
+        /// A relay needs it to hand it out to members who were away.
+        pub package: Bytes,
+    }
+}
+
+message! {
+    /// Answers MOVE: it is on the relay's disk.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct MoveAck {
+        /// The request's.
+        pub id: RequestId,
+    }
+}
+
 macro_rules! messages {
     ($(#[$meta:meta])* pub enum $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $number:literal,)* }) => {
         $(#[$meta])*
@@ -365,6 +442,8 @@ messages! {
         Ack = 0x22,
         /// See [`Get`].
         Get = 0x24,
+        /// See [`Move`].
+        Move = 0x50,
     }
 }
 
@@ -373,6 +452,8 @@ messages! {
     pub enum RelayMsg {
         /// See [`Welcome`].
         Welcome = 0x02,
+        /// See [`Moved`].
+        Moved = 0x03,
         /// See [`PushAck`].
         PushAck = 0x11,
         /// See [`Page`].
@@ -385,6 +466,8 @@ messages! {
         Presence = 0x30,
         /// See [`Notify`].
         Notify = 0x31,
+        /// See [`MoveAck`].
+        MoveAck = 0x51,
         /// See [`Refused`].
         Refused = 0xFF,
     }

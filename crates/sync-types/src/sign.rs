@@ -11,6 +11,10 @@ pub enum Purpose {
     Roster,
     /// A joiner asks to be entered in the roster.
     Pairing,
+    /// A member gives the group new keys, removes a device, or both.
+    Commit,
+    /// A group is known by another id on a relay. Signed by the group's old and new relay keys.
+    Move,
 }
 
 impl Purpose {
@@ -20,6 +24,8 @@ impl Purpose {
             Self::Envelope => "0k-sync/1 envelope",
             Self::Roster => "0k-sync/1 roster",
             Self::Pairing => "0k-sync/1 pairing",
+            Self::Commit => "0k-sync/1 commit",
+            Self::Move => "0k-sync/1 move",
         }
     }
 }
@@ -53,4 +59,16 @@ pub fn hello(
     exporter: &[u8; 32],
 ) -> Vec<u8> {
     message(Purpose::Hello, group.as_bytes(), &[device.as_bytes(), relay.as_bytes(), exporter])
+}
+
+/// What a signature in MOVE covers, by the relay-auth key of `group`: both ends of this very connection, the id the group
+/// is known by from now on, and the package left for holders of the old key; an empty one for the new key's own.
+pub fn moved(
+    group: &crate::RelayGroupId,
+    (device, relay, exporter): (&crate::DeviceId, &crate::RelayId, &[u8; 32]),
+    new: &crate::RelayGroupId,
+    package: &[u8],
+) -> Vec<u8> {
+    let parts: [&[u8]; 5] = [device.as_bytes(), relay.as_bytes(), exporter, new.as_bytes(), package];
+    message(Purpose::Move, group.as_bytes(), &parts)
 }

@@ -152,7 +152,7 @@ impl Session {
             match self.next().await? {
                 RelayMsg::PushAck(_) => answered += 1,
                 // Others push too.
-                RelayMsg::Notify(_) | RelayMsg::Presence(_) => {}
+                RelayMsg::Notify(_) | RelayMsg::Presence(_) | RelayMsg::Moved(_) | RelayMsg::MoveAck(_) => {}
                 RelayMsg::Refused(refused) => return Err(format!("refused: {}", refused.error().name()).into()),
                 RelayMsg::Welcome(_) | RelayMsg::Page(_) | RelayMsg::Gap(_) | RelayMsg::Got(_) => {
                     return Err("the relay says what it was not asked for".into());

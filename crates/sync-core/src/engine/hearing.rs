@@ -38,7 +38,7 @@ impl Engine {
                 self.hear_who_is_there(now, relay, devices);
             }
             // Asked for by nothing in this build: following makes NOTIFY, and contiguous pages make GET, needless.
-            RelayMsg::Got(_) | RelayMsg::Notify(_) => {}
+            RelayMsg::Got(_) | RelayMsg::Notify(_) | RelayMsg::Moved(_) | RelayMsg::MoveAck(_) => {}
         }
         self.links[index].heard(now);
         self.pump(now);

@@ -272,6 +272,7 @@ impl Relay {
                 Vec::new()
             }
             DeviceMsg::Get(get) => refuse(session, get.id, ErrorCode::NotFound),
+            DeviceMsg::Move(moving) => refuse(session, moving.id, ErrorCode::Unsupported),
         }
     }
 

@@ -67,7 +67,7 @@ impl Relay {
                 self.pull = Some(pull.id);
                 self.read = (pull.after.get(), pull.run);
             }
-            DeviceMsg::Hello(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_) => {}
+            DeviceMsg::Hello(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_) | DeviceMsg::Move(_) => {}
         }
     }
 
@@ -100,7 +100,11 @@ impl Relay {
             RelayMsg::Refused(refused) => {
                 self.unanswered.remove(&refused.id);
             }
-            RelayMsg::Got(_) | RelayMsg::Notify(_) | RelayMsg::Presence(_) => {}
+            RelayMsg::Got(_)
+            | RelayMsg::Notify(_)
+            | RelayMsg::Presence(_)
+            | RelayMsg::Moved(_)
+            | RelayMsg::MoveAck(_) => {}
         }
     }
 
