@@ -12,7 +12,7 @@ use sync_types::{
 
 use crate::{
     event::{Action, Event, StoreOp},
-    keys::{DeviceKey, GroupKeys},
+    keys::{DeviceKem, DeviceKey, GroupKeys},
     protection::{Protection, Protections},
     roster::Roster,
     seal::{Verifier, signature_holds},
@@ -23,6 +23,7 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) me: DeviceId,
     pub(crate) device_key: Arc<DeviceKey>,
+    pub(crate) kem: Arc<DeviceKem>,
     pub(crate) keys: Arc<GroupKeys>,
     pub(crate) roster: Roster,
     pub(crate) local: LocalLog,

@@ -6,8 +6,11 @@
 //! [`crate::link`] for each relay.
 
 mod admitting;
+mod committing;
+mod epochs;
 mod hearing;
 mod meeting;
+mod moving;
 mod sending;
 mod standing;
 
@@ -16,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use rand_core::SeedableRng;
 use sync_types::{
-    DeviceMsg, ErrorCode, Kind, LocalCursor, RelayId, Seq,
+    DeviceMsg, ErrorCode, KeyId, Kind, LocalCursor, RelayId, Seq,
     limits::{PAYLOAD_LEN_MAX, PROTOCOL_VERSION},
     message::{Hello, features},
 };
@@ -25,11 +28,11 @@ use crate::{
     context::{Context, Effects, LocalLog},
     event::{Action, Event, HeldRow, Input, Load, Now, PushState, Pushed, RelayState, StoreOp, Stored, Token, Wait},
     inbox::{Dropped, Inbox},
-    keys::{DeviceKey, GroupKeys},
+    keys::{DeviceKem, DeviceKey, GroupKeys},
     link::{Link, Phase},
     outbox::Outbox,
     protection::{Protection, Protections},
-    roster::Roster,
+    roster::{Roster, RosterError},
     seal::Verifier,
     sightings::Sightings,
     status::Badge,
@@ -43,10 +46,15 @@ const LOAD_BYTES: usize = 1024 * 1024;
 pub struct Setup {
     /// This device's signing key.
     pub device_key: Arc<DeviceKey>,
-    /// What opens and seals the group's envelopes.
+    /// What others seal new keys to it with.
+    pub kem: Arc<DeviceKem>,
+    /// What opens and seals the group's envelopes, as far as it was given to this device when it joined. What came since
+    /// is in the commits that are stored.
     pub keys: Arc<GroupKeys>,
     /// The relays to use, in order of preference.
     pub relays: Vec<RelayId>,
+    /// Milliseconds after which the group gets new keys by itself, counted by wall clocks; none for never.
+    pub rotate_after_ms: Option<u64>,
 }
 
 /// One device in one group.
@@ -64,6 +72,15 @@ pub struct Engine {
     last_connect_ms: u64,
     identity_reused: bool,
     synced_ms: Option<u64>,
+    heeded: epochs::Heeded,
+    /// The next own envelope to look at, while what nobody was offered is sealed again.
+    resealing: Option<Seq>,
+    /// What this device is going to do for the group, and when: monotonic milliseconds.
+    duty: Option<(committing::Duty, u64)>,
+    duty_may_be_due: bool,
+    /// The current epoch, if a relay says that its id is over.
+    burnt: Option<KeyId>,
+    rotate_after_ms: Option<u64>,
     actions: Vec<Action>,
 }
 
@@ -88,15 +105,20 @@ impl Engine {
         let me = setup.device_key.device_id();
         let mut roster = Roster::new(setup.keys.group_id());
         for entry in &stored.roster {
-            roster.apply(entry.clone()).map_err(|_| ErrorCode::StoreCorrupt)?;
+            match roster.apply(entry.clone()) {
+                // A commit that was stored while it waited for others may turn out not to follow from them.
+                Ok(_) | Err(RosterError::InvalidCommit) => {}
+                Err(_) => return Err(ErrorCode::StoreCorrupt),
+            }
         }
-        if !roster.is_member(&me) {
+        if roster.entry_of(&me).is_none() {
             return Err(ErrorCode::StoreCorrupt);
         }
         roster.take_names_changed(); // Told when they were stored.
         let mut context = Context {
             me,
             device_key: setup.device_key,
+            kem: setup.kem,
             keys: setup.keys,
             roster,
             local: LocalLog { head: stored.head_cursor, app_acked: stored.app_acked },
@@ -104,6 +126,7 @@ impl Engine {
             verifier: Verifier::default(),
             protections,
         };
+        let heeded = epochs::Heeded::open(&mut context);
         let own = stored.senders.iter().find(|row| row.sender == me);
         let outbox = own.filter(|_| protections.hold(Protection::StoredHead));
         let outbox =
@@ -122,10 +145,23 @@ impl Engine {
             last_connect_ms: now.mono_ms,
             identity_reused: stored.identity_reused,
             synced_ms: None,
+            heeded,
+            resealing: None,
+            duty: None,
+            duty_may_be_due: true,
+            burnt: None,
+            rotate_after_ms: setup.rotate_after_ms,
             actions: Vec::new(),
         };
         engine.use_relays(now, &setup.relays);
         engine.introduce_myself(now);
+        if engine.context.roster.history().commits().len() > 0 {
+            // What follows from a commit is stored after it, and so may not be.
+            let mut effects = Effects::default();
+            engine.inbox.heed_removals(&engine.context, false, &mut effects);
+            engine.actions.extend(effects.into_actions());
+            engine.reseal();
+        }
         if engine.inbox.parked().next().is_some() {
             engine.actions.push(Action::Load(Load::Parked { after: None, bytes: LOAD_BYTES }));
         }
@@ -138,8 +174,11 @@ impl Engine {
             Input::Push { token, payload, ttl_s, wait } => self.push(now, token, payload, ttl_s, wait),
             Input::Forget { token } => self.outbox.forget_waiter(token),
             Input::AppAck { cursor } => self.app_ack(cursor),
-            Input::Admit { entry } => self.admit(now, entry),
+            Input::Admit { request } => self.admit(now, &request),
             Input::Rename { device, name } => self.rename(now, device, &name),
+            Input::Remove { device, rekey } => self.remove(now, device, rekey),
+            Input::Rotate => self.rotate(now),
+            Input::Leave => self.leave(now),
             Input::Connected { relay, exporter } => {
                 self.on_link(relay, |engine, index| engine.greet(now, index, &exporter))
             }
@@ -161,8 +200,14 @@ impl Engine {
 
     /// When [`Input::Timer`] is due, in monotonic milliseconds.
     pub fn wake_at(&self) -> Option<u64> {
-        let links = self.links.iter().filter(|_| self.online).filter_map(Link::wake_at);
-        links.chain(self.inbox.wake_at()).min()
+        let syncs = self.online && !self.context.am_removed();
+        let links = self.links.iter().filter(|_| syncs).filter_map(Link::wake_at);
+        links.chain(self.inbox.wake_at()).chain(self.duty.map(|(_, at_ms)| at_ms)).min()
+    }
+
+    /// The keys that this device has by now.
+    pub fn keys(&self) -> &Arc<GroupKeys> {
+        &self.context.keys
     }
 
     /// The group's members.
@@ -177,7 +222,9 @@ impl Engine {
 
     fn push(&mut self, now: Now, token: Token, payload: Bytes, ttl_s: u32, wait: Wait) {
         let len_max = self.links.iter().filter_map(Link::blob_len_max).fold(PAYLOAD_LEN_MAX as u64, u64::min);
-        let refusal = if self.identity_reused {
+        let refusal = if self.context.am_removed() {
+            Some(ErrorCode::Removed)
+        } else if self.identity_reused {
             Some(ErrorCode::IdentityReused)
         } else if payload.len() as u64 > len_max {
             Some(ErrorCode::BlobTooLarge)
@@ -224,7 +271,7 @@ impl Engine {
     fn store_own(&mut self, row: HeldRow, others: Vec<StoreOp>) {
         let mut ops = others;
         ops.push(StoreOp::PutOwn(row));
-        if self.links.iter().any(Link::is_live) {
+        if self.links.iter().any(Link::is_live) && self.may_send() {
             ops.extend(self.outbox.offer_all().map(|through| StoreOp::Offered { through }));
         }
         self.actions.push(Action::Store(ops));
@@ -291,12 +338,16 @@ impl Engine {
     }
 
     fn keep_time(&mut self, now: Now) {
+        if self.inbox.take_commits_due() {
+            self.heed_commits(now);
+        }
+        let removed = self.context.am_removed();
         for index in 0..self.links.len() {
             if self.links[index].is_silent(now) {
                 self.disconnect(now, index, Some(ErrorCode::TimedOut));
             }
             let link = &mut self.links[index];
-            if self.online && link.is_due(now) {
+            if self.online && !removed && link.is_due(now) {
                 link.phase = Phase::Connecting { since_ms: now.mono_ms };
                 self.last_connect_ms = now.mono_ms;
                 self.actions.push(Action::Connect { relay: link.relay });
@@ -309,6 +360,8 @@ impl Engine {
         let mut effects = Effects::default();
         self.inbox.check_gaps(&mut self.context, now, caught_up, &mut effects);
         self.actions.extend(effects.into_actions());
+        self.see_to_duties(now, caught_up);
+        self.pave(now);
         self.pump(now);
         if self.badge() == Badge::Synced && self.synced_ms.is_none_or(|at| at / 1_000 != now.wall_ms / 1_000) {
             self.synced_ms = Some(now.wall_ms);
@@ -326,6 +379,11 @@ impl Engine {
             return;
         }
         link.phase = Phase::Greeting { since_ms: now.mono_ms };
+        link.exporter = *exporter;
+        link.greeted_under = Some(self.context.keys.current().key_id());
+        let moves = self.moves(now, index);
+        self.send(index, moves);
+        let link = &self.links[index];
         let auth = self.context.keys.current().secret().relay_auth(&link.relay);
         let hello = Hello {
             version: PROTOCOL_VERSION,
@@ -334,7 +392,7 @@ impl Engine {
             last_cursor: link.pulled(),
             log_id: link.state.as_ref().map(|state| state.log_id),
             signature: auth.sign_hello(&self.context.me, &link.relay, exporter).to_vec().into(),
-            features: features::PRESENCE,
+            features: features::PRESENCE | features::MOVE,
         };
         self.send(index, [hello.into()]);
     }

@@ -11,6 +11,8 @@ use sync_types::{
     Run, Seq, message::Limits,
 };
 
+use crate::roster::{EntryHash, JoinRequest};
+
 /// The time, as an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -81,11 +83,11 @@ pub enum Input {
         /// The last blob of that.
         cursor: LocalCursor,
     },
-    /// A person approved a joiner: publish this roster entry, made by [`crate::pairing`]. Answered by
-    /// [`Action::Admitted`] among the actions of this very input.
+    /// A person approved a joiner: vouch for what it says of itself, as [`crate::pairing`] delivered it, and publish
+    /// that. Answered by [`Action::Admitted`] among the actions of this very input.
     Admit {
-        /// The entry's bytes.
-        entry: Bytes,
+        /// What the joiner signed.
+        request: JoinRequest,
     },
     /// A person gives a device another name. Answered by [`Action::Admitted`] among the actions of this very input.
     Rename {
@@ -94,6 +96,19 @@ pub enum Input {
         /// The name.
         name: String,
     },
+    /// A person removes a device from the group. Answered by [`Action::Admitted`] among the actions of this very input.
+    Remove {
+        /// Which.
+        device: DeviceId,
+        /// Whether the group gets new keys by it. Without, the device is only struck off: it can still read what is
+        /// sealed under the keys that it has, if somebody hands it the envelopes.
+        rekey: bool,
+    },
+    /// A person, or a timer, gives the group new keys. Answered as [`Self::Remove`].
+    Rotate,
+    /// A person takes this device out of its group. The others are told, and the next of them removes it. Answered as
+    /// [`Self::Remove`].
+    Leave,
     /// The connection that [`Action::Connect`] asked for is up.
     Connected {
         /// To whom.
@@ -174,7 +189,8 @@ pub enum Action {
         /// What it came to.
         result: Result<Pushed, ErrorCode>,
     },
-    /// Answer whoever fed [`Input::Admit`] or [`Input::Rename`]: the entry is published, or why not.
+    /// Answer whoever fed [`Input::Admit`], [`Input::Rename`], [`Input::Remove`], [`Input::Rotate`] or
+    /// [`Input::Leave`]: the entry is published, or why not.
     Admitted {
         /// What it came to.
         result: Result<(), ErrorCode>,
@@ -250,6 +266,13 @@ pub enum Event {
         /// Which.
         device: DeviceId,
     },
+    /// A device belongs to the group no more. Of this one: it syncs nothing any more.
+    DeviceRemoved {
+        /// Which.
+        device: DeviceId,
+    },
+    /// The group has new keys, and this device seals under them.
+    KeyRotated,
     /// A relay says that a device of the group is there, or no longer says so.
     DevicePresence {
         /// Which.
@@ -310,6 +333,8 @@ impl ParkReason {
 pub enum StoreOp {
     /// An own envelope: into the held rows, and it is the newest of this device's.
     PutOwn(HeldRow),
+    /// An own envelope that nobody was offered is sealed again under new keys: it takes the place of the one before.
+    Reseal(HeldRow),
     /// Another device's envelope: into the held rows.
     Take(HeldRow),
     /// How far a sender is held. Replaces what was known of it.
@@ -463,6 +488,17 @@ pub struct RelayState {
     pub refill: Option<u64>,
     /// The largest payload it takes, as it last said: a larger one is refused at its push, online or not.
     pub blob_len_max: Option<u64>,
+    /// What it was told of commits: where the group went, and what was left for those who were away. None for nothing.
+    pub paved: Option<Paved>,
+}
+
+/// What a relay was told of a group's commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paved {
+    /// The one that the group was moved to.
+    pub head: EntryHash,
+    /// A hash of all that were known then.
+    pub known: [u8; 32],
 }
 
 /// Rows to read from what is held.

@@ -24,7 +24,7 @@ use crate::{
     examine::{Authentic, Examined, Unreadable, examine},
     protection::Protection,
     ranges::Ranges,
-    roster::{Change, Roster},
+    roster::{Change, Cutoff, Roster, RosterError, Standing, without_boxes},
     timing::GAP_MS,
 };
 
@@ -44,6 +44,10 @@ pub struct Dropped {
     pub unknown_sender: u64,
     /// A member's and unreadable, more than a device keeps.
     pub parked_overflow: u64,
+    /// Of removed devices, beyond what counts of theirs.
+    pub from_removed: u64,
+    /// Commits that follow from nothing.
+    pub invalid_commits: u64,
 }
 
 /// An authentic envelope among those that came.
@@ -93,6 +97,8 @@ pub(crate) struct Inbox {
     /// Envelopes of a stranger were dropped. When somebody joins, it may have been them: the relays are read again.
     reread_wanted: bool,
     reread_due: bool,
+    /// Commits came that may change who counts, and how far, or a member asks for one.
+    commits_due: bool,
     /// Senders whose row changed since the last op.
     changed: BTreeSet<DeviceId>,
 }
@@ -191,7 +197,7 @@ impl Inbox {
     pub(crate) fn check_gaps(&mut self, context: &mut Context, now: Now, caught_up: bool, effects: &mut Effects) {
         let mut due = Vec::new();
         for (id, sender) in self.senders.iter_mut() {
-            if !caught_up || !sender.is_stalled() || !context.roster.is_member(id) {
+            if !caught_up || !sender.is_stalled() || context.roster.standing(id) == Standing::Stranger {
                 sender.stalled_since_ms = None;
                 continue;
             }
@@ -221,7 +227,8 @@ impl Inbox {
     /// Envelopes of members, or at least places, that wait for something. A stranger's are nobody's loss.
     pub(crate) fn waiting(&self, roster: &Roster) -> u64 {
         let waiting = |sender: &Sender| (sender.waiting.len() as u64).max(u64::from(sender.is_stalled()));
-        self.senders.iter().filter(|(id, _)| roster.is_member(id)).map(|(_, sender)| waiting(sender)).sum()
+        let known = self.senders.iter().filter(|(id, _)| roster.standing(id) != Standing::Stranger);
+        known.map(|(_, sender)| waiting(sender)).sum()
     }
 
     /// Everything is readable, in its place, and nothing was thrown away for want of room.
@@ -260,15 +267,65 @@ impl Inbox {
         std::mem::take(&mut self.reread_due)
     }
 
+    /// Commits came since this was last asked. Asking takes the answer back.
+    pub(crate) fn take_commits_due(&mut self) -> bool {
+        std::mem::take(&mut self.commits_due)
+    }
+
+    /// How far a sender is held.
+    pub(crate) fn held(&self, sender: &DeviceId) -> Cutoff {
+        self.senders.get(sender).map(|sender| Cutoff { seq: sender.seq, hash: sender.hash }).unwrap_or_default()
+    }
+
+    /// Senders of whom more is held than counts: it came before this device knew that they are removed, or that
+    /// whoever let them in is.
+    pub(crate) fn beyond(&self, roster: &Roster) -> Vec<DeviceId> {
+        let beyond = |id: &DeviceId, sender: &Sender| match roster.standing(id) {
+            Standing::Member => false,
+            Standing::Removed(cutoff) => sender.seq > cutoff.seq,
+            Standing::Stranger => sender.seq > Seq::START,
+        };
+        self.senders.iter().filter(|(id, sender)| beyond(id, sender)).map(|(id, _)| *id).collect()
+    }
+
+    /// How far removed devices count has changed: what waits beyond that is let go of, and what is missing up to it is
+    /// waited for. Reads the relays again where something was refused that counts after all.
+    pub(crate) fn heed_removals(&mut self, context: &Context, further: bool, effects: &mut Effects) {
+        for (id, cutoff) in context.roster.removed().iter().filter(|(id, _)| **id != context.me) {
+            let sender = self.senders.entry(*id).or_default();
+            let beyond = sender.waiting.split_off(&cutoff.seq.next());
+            for envelope in beyond.values() {
+                self.waiting_bytes -= envelope.bytes.len();
+                self.dropped.from_removed += 1;
+                effects.ops.push(StoreOp::Unwait { hash: envelope.hash });
+            }
+            if cutoff.seq > sender.expected && cutoff.seq > sender.seq {
+                sender.expected = cutoff.seq;
+                self.changed.insert(*id);
+            }
+        }
+        self.reread_due |= further;
+        self.flush(effects);
+    }
+
     fn place(&mut self, context: &mut Context, now: Now, envelope: Authentic, effects: &mut Effects) {
         let id = envelope.sender;
-        if !context.roster.is_member(&id) {
+        let mut standing = context.roster.standing(&id);
+        if standing == Standing::Stranger {
             // The first envelope of a device is the roster entry that makes it a member; entries certify themselves.
             if envelope.kind == Kind::Control {
                 self.apply_control(context, now, &envelope, effects);
+                standing = context.roster.standing(&id);
             }
-            if !context.roster.is_member(&id) {
+            if standing == Standing::Stranger {
                 self.keep_for_later(envelope, effects);
+                return;
+            }
+        }
+        if let Standing::Removed(cutoff) = standing {
+            let differs = envelope.seq == cutoff.seq && cutoff.hash != BlobHash::ZERO && envelope.hash != cutoff.hash;
+            if envelope.seq > cutoff.seq || differs {
+                self.dropped.from_removed += 1;
                 return;
             }
         }
@@ -282,7 +339,7 @@ impl Inbox {
             } else if same {
                 self.dropped.repeated += 1;
             } else {
-                self.park(Unreadable::forked(&envelope), effects);
+                self.park_fork(context, &envelope, effects);
             }
         } else if !context.protections.hold(Protection::SenderOrder) {
             self.take(context, now, envelope, false, effects);
@@ -291,7 +348,7 @@ impl Inbox {
                 self.take(context, now, envelope, false, effects);
                 self.drain(context, now, id, effects);
             } else {
-                self.park(Unreadable::forked(&envelope), effects);
+                self.park_fork(context, &envelope, effects);
             }
         } else {
             self.wait(context, now, envelope, effects);
@@ -304,7 +361,7 @@ impl Inbox {
         let sender = self.senders.entry(id).or_default();
         match sender.waiting.get(&envelope.seq) {
             Some(other) if other.hash == envelope.hash => self.dropped.repeated += 1,
-            Some(_) => self.park(Unreadable::forked(&envelope), effects),
+            Some(_) => self.park_fork(context, &envelope, effects),
             None => {
                 self.insert_waiting(envelope, effects);
                 let crowded = self.senders.get(&id).is_some_and(|sender| sender.waiting.len() > WAITING_PER_SENDER_MAX);
@@ -356,7 +413,7 @@ impl Inbox {
             } else if sender.follows(&envelope) {
                 self.take(context, now, envelope, false, effects);
             } else {
-                self.park(Unreadable::forked(&envelope), effects);
+                self.park_fork(context, &envelope, effects);
             }
         }
     }
@@ -424,7 +481,22 @@ impl Inbox {
         let joined = match context.roster.apply(entry.clone()) {
             Ok(Change::Known) => return,
             Ok(Change::Added(joined)) => joined,
+            Ok(Change::Committed) => {
+                self.commits_due = true;
+                // The same without its boxes may have come before, from whoever let this device in.
+                effects.ops.push(StoreOp::Superseded { entry: without_boxes(entry) });
+                Vec::new()
+            }
+            Ok(Change::Leaving) => {
+                // Somebody has to commit that.
+                self.commits_due = true;
+                Vec::new()
+            }
             Ok(Change::Renamed | Change::Waiting | Change::Kept) => Vec::new(),
+            Err(RosterError::InvalidCommit) => {
+                self.dropped.invalid_commits += 1;
+                return;
+            }
             Err(_) => {
                 self.park(Unreadable::malformed(envelope), effects);
                 return;
@@ -434,10 +506,21 @@ impl Inbox {
         effects.ops.push(StoreOp::Roster { entry: entry.clone() });
         effects.ops.extend(names.superseded.into_iter().map(|entry| StoreOp::Superseded { entry }));
         effects.events.extend(names.renamed.into_iter().map(|device| Event::DeviceRenamed { device }));
+        // Who joins may be what a commit waited for.
+        self.commits_due |= !joined.is_empty();
         for device in joined {
             self.reread_due |= std::mem::take(&mut self.reread_wanted);
             effects.events.push(Event::DeviceJoined { device });
             self.drain(context, now, device, effects);
+        }
+    }
+
+    /// A second envelope for one place. A removed device's own history is nobody's concern any more.
+    fn park_fork(&mut self, context: &Context, envelope: &Authentic, effects: &mut Effects) {
+        if context.roster.is_member(&envelope.sender) {
+            self.park(Unreadable::forked(envelope), effects);
+        } else {
+            self.dropped.from_removed += 1;
         }
     }
 

@@ -4,13 +4,14 @@
 //! GroupRoot ── group_id
 //! EpochSecret ─┬─ key_id          in every envelope: which key opens it is decided by this alone
 //!              ├─ EnvelopeKey     seals envelopes
+//!              ├─ older, package  hand secrets on, see [`crate::handover`]
 //!              └─ RelayAuthKey    one for each relay; its public half is all that a relay knows of a group
 //! DeviceKey, DeviceKem            made by one device for one group
 //! ```
 //! A derived key tells nothing about its secret nor about its siblings, so a relay that sees one relay's key
 //! knows no other's.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ed25519_dalek::{Signer, SigningKey};
 use hkdf::Hkdf;
@@ -92,6 +93,21 @@ impl EpochSecret {
         EnvelopeKey::from_bytes(&derive(self.as_bytes(), "0k-sync/1 envelope", &[]))
     }
 
+    /// `older_key = HKDF(epoch_secret, "0k-sync/1 older")`
+    pub(crate) fn older_key(&self) -> Zeroizing<[u8; 32]> {
+        derive(self.as_bytes(), "0k-sync/1 older", &[])
+    }
+
+    /// `package_key = HKDF(epoch_secret, "0k-sync/1 package")`
+    pub(crate) fn package_key(&self) -> Zeroizing<[u8; 32]> {
+        derive(self.as_bytes(), "0k-sync/1 package", &[])
+    }
+
+    /// `package_nonce_key = HKDF(epoch_secret, "0k-sync/1 package nonce")`
+    pub(crate) fn package_nonce_key(&self) -> Zeroizing<[u8; 32]> {
+        derive(self.as_bytes(), "0k-sync/1 package nonce", &[])
+    }
+
     /// `relay_auth[relay] = Ed25519 from seed HKDF(epoch_secret, "0k-sync/1 relay auth" ‖ relay_id)`
     pub fn relay_auth(&self, relay: &RelayId) -> RelayAuthKey {
         let seed = derive(self.as_bytes(), "0k-sync/1 relay auth", relay.as_bytes());
@@ -113,6 +129,16 @@ impl RelayAuthKey {
     /// HELLO's signature, over both ends of the connection it is sent on.
     pub fn sign_hello(&self, device: &DeviceId, relay: &RelayId, exporter: &[u8; 32]) -> [u8; 64] {
         self.0.sign(&sign::hello(&self.relay_group_id(), device, relay, exporter)).to_bytes()
+    }
+
+    /// MOVE's signature, over both ends of the connection it is sent on, the new id, and the package that is left.
+    pub fn sign_move(
+        &self,
+        (device, relay, exporter): (&DeviceId, &RelayId, &[u8; 32]),
+        new: &RelayGroupId,
+        package: &[u8],
+    ) -> [u8; 64] {
+        self.0.sign(&sign::moved(&self.relay_group_id(), (device, relay, exporter), new, package)).to_bytes()
     }
 }
 
@@ -209,8 +235,8 @@ impl Epoch {
 #[derive(Debug)]
 pub struct GroupKeys {
     group_id: GroupId,
-    root: GroupRoot,
-    epochs: BTreeMap<KeyId, Epoch>,
+    root: Arc<GroupRoot>,
+    epochs: BTreeMap<KeyId, Arc<Epoch>>,
     current: KeyId,
 }
 
@@ -224,23 +250,38 @@ impl GroupKeys {
     pub fn new(root: GroupRoot, number: u32, secret: EpochSecret) -> Self {
         let group_id = root.group_id();
         let current = secret.key_id(&group_id);
-        let mut keys = Self { group_id, root, epochs: BTreeMap::new(), current };
+        let mut keys = Self { group_id, root: Arc::new(root), epochs: BTreeMap::new(), current };
         keys.insert(number, secret);
         keys
     }
 
+    /// The same keys once more. No secret is copied: both share them.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        let Self { group_id, root, epochs, current } = self;
+        Self { group_id: *group_id, root: Arc::clone(root), epochs: epochs.clone(), current: *current }
+    }
+
     /// Learns an epoch, and says whether there was room for it: [`EPOCHS_MAX`] are kept. The one with the highest
-    /// number is the current one; between two with the same number, the higher key id, on every device alike.
+    /// number is the current one until [`Self::choose`] says otherwise; between two with the same number, the higher
+    /// key id, on every device alike.
     pub fn insert(&mut self, number: u32, secret: EpochSecret) -> bool {
         let key_id = secret.key_id(&self.group_id);
         if self.epochs.len() == EPOCHS_MAX && !self.epochs.contains_key(&key_id) {
             return false;
         }
         let envelope_key = secret.envelope_key();
-        self.epochs.insert(key_id, Epoch { number, secret, key_id, envelope_key });
+        self.epochs.insert(key_id, Arc::new(Epoch { number, secret, key_id, envelope_key }));
         self.current =
             self.epochs.values().max_by_key(|epoch| (epoch.number, epoch.key_id)).expect("one was inserted").key_id;
         true
+    }
+
+    /// New envelopes are sealed under this epoch from now on, if it is known.
+    pub fn choose(&mut self, key_id: KeyId) {
+        if self.epochs.contains_key(&key_id) {
+            self.current = key_id;
+        }
     }
 
     /// Which group.
@@ -260,12 +301,12 @@ impl GroupKeys {
 
     /// The epoch that an envelope names, if this device knows it.
     pub fn get(&self, key_id: &KeyId) -> Option<&Epoch> {
-        self.epochs.get(key_id)
+        self.epochs.get(key_id).map(|epoch| &**epoch)
     }
 
     /// All of them.
     pub fn epochs(&self) -> impl ExactSizeIterator<Item = &Epoch> {
-        self.epochs.values()
+        self.epochs.values().map(|epoch| &**epoch)
     }
 }
 

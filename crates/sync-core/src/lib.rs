@@ -18,6 +18,7 @@ mod context;
 mod engine;
 pub mod event;
 mod examine;
+mod handover;
 mod inbox;
 pub mod keys;
 mod link;

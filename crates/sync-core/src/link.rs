@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rand_core::Rng;
 use sync_types::{
-    BlobId, DeviceId, DeviceMsg, ErrorCode, LogId, RelayCursor, RelayId, RequestId, Run, Seq,
+    BlobId, DeviceId, DeviceMsg, ErrorCode, KeyId, LogId, RelayCursor, RelayId, RequestId, Run, Seq,
     limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, PAGE_ROWS_MAX},
     message::{Ack, Limits, Page, Pull, RowKind},
 };
 
 use crate::{
-    event::{HeldRow, Now, RelayState},
+    event::{HeldRow, Now, Paved, RelayState},
     protection::{Protection, Protections},
     ranges::Ranges,
     status::{Connection, RelayStatus},
@@ -122,6 +122,17 @@ pub(crate) struct Link {
     pub(crate) refill_loading: bool,
     /// What waits here was offered too: the last part of refilling.
     pub(crate) refill_waiting: bool,
+
+    // Moving to new keys.
+    /// What both ends derive from this connection.
+    pub(crate) exporter: [u8; 32],
+    /// The epoch this connection was greeted under.
+    pub(crate) greeted_under: Option<KeyId>,
+    /// MOVEs that were not answered yet, and what is moved to once they are.
+    moving: BTreeSet<RequestId>,
+    moving_to: Option<Paved>,
+    /// The relay is told everything, and not only what it was not told before.
+    moving_whole: bool,
     protections: Protections,
 }
 
@@ -157,6 +168,11 @@ impl Link {
             refill_loaded: 0,
             refill_loading: false,
             refill_waiting: false,
+            exporter: [0; 32],
+            greeted_under: None,
+            moving: BTreeSet::new(),
+            moving_to: None,
+            moving_whole: false,
             protections,
             state,
         }
@@ -202,6 +218,8 @@ impl Link {
         self.in_flight_bytes = 0;
         self.paused_until_ms = None;
         self.refused.clear();
+        self.moving.clear();
+        self.moving_to = None;
         self.acked_ahead = Ranges::default();
         self.next_own = self.acked().next();
         self.restart_refill();
@@ -235,10 +253,10 @@ impl Link {
     }
 
     fn owes(&self) -> bool {
-        !self.in_flight.is_empty() || (self.pull_id.is_some() && !self.is_caught_up())
+        !self.in_flight.is_empty() || !self.moving.is_empty() || (self.pull_id.is_some() && !self.is_caught_up())
     }
 
-    fn next_id(&mut self) -> RequestId {
+    pub(crate) fn next_id(&mut self) -> RequestId {
         self.last_id = self.last_id.wrapping_add(1).max(1);
         self.last_id
     }
@@ -308,7 +326,10 @@ impl Link {
             mark: None,
             refill: (holding && self.protections.hold(Protection::Refilling)).then_some(0),
             blob_len_max: self.blob_len_max(),
+            paved: None,
         });
+        // What this relay lacked when last met is not what a relay lacks that was wiped.
+        self.moving_to = self.moving_to.take().filter(|_| self.moving_whole);
         self.told = RelayCursor::START;
         self.page_seen = false;
         self.read_through = false;
@@ -325,9 +346,13 @@ impl Link {
         !std::mem::replace(&mut self.regressed, true)
     }
 
-    /// Reads the log again from its start, though nothing is wrong with it.
+    /// Reads the log again from its start, though nothing is wrong with it. It is still held to what was read: a log
+    /// that ends before that, or differs there, has lost rows.
     pub(crate) fn reread(&mut self) {
         if let Some(state) = &mut self.state {
+            if state.mark.is_none_or(|(marked, _)| marked < state.pulled) && state.pulled > RelayCursor::START {
+                state.mark = Some((state.pulled, state.run));
+            }
             (state.pulled, state.run) = (RelayCursor::START, Run::START);
         }
     }
@@ -425,6 +450,40 @@ impl Link {
         self.told = pulled;
         self.tell_at_ms = None;
         Some(DeviceMsg::Ack(Ack { cursor: pulled }))
+    }
+
+    // ── New keys ──
+
+    /// What it was told of the commits.
+    pub(crate) fn paved(&self) -> Option<Paved> {
+        self.state.as_ref().and_then(|state| state.paved)
+    }
+
+    /// MOVEs that tell all it has to know are on their way.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.moving_to.is_some()
+    }
+
+    /// MOVEs of these ids are on their way.
+    pub(crate) fn moves(&mut self, now: Now, ids: impl IntoIterator<Item = RequestId>, to: Paved) {
+        self.moving.extend(ids);
+        self.moving_to = Some(to);
+        self.moving_whole = self.paved().is_none();
+        self.owed_since_ms.get_or_insert(now.mono_ms);
+    }
+
+    /// One was answered, be it with a refusal: a relay that refuses is filled again under the new keys, as if it had
+    /// been wiped. Whether it was one.
+    pub(crate) fn moved(&mut self, id: RequestId) -> bool {
+        self.moving.remove(&id)
+    }
+
+    /// All that was to be moved is, and the log is known: notes that. Whether that is news.
+    pub(crate) fn pave(&mut self) -> bool {
+        let done = self.is_live() && self.moving.is_empty() && self.moving_to.is_some();
+        let Some(state) = self.state.as_mut().filter(|_| done) else { return false };
+        let to = self.moving_to.take();
+        std::mem::replace(&mut state.paved, to) != to
     }
 
     // ── Our envelopes on it ──

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rand_core::Rng;
-use sync_types::{BlobHash, BlobId, Kind, LocalCursor, PushId, Seq};
+use sync_types::{BlobHash, BlobId, Codec, Envelope, Kind, LocalCursor, PushId, Seq};
 
 use crate::{
     context::Context,
@@ -144,6 +144,51 @@ impl Outbox {
         self.recent.get(&seq)
     }
 
+    /// The first envelope that nobody was offered, if there is one.
+    pub(crate) fn unoffered(&self) -> Option<Seq> {
+        (self.offered < self.head).then(|| self.offered.next())
+    }
+
+    /// What is at hand of what nobody was offered is not to be sent as it is.
+    pub(crate) fn withhold_unoffered(&mut self) {
+        for (_, queued) in self.recent.split_off(&self.offered.next()) {
+            self.recent_bytes -= queued.envelope.len();
+        }
+    }
+
+    /// Seals an envelope again that nobody was offered, where it is not sealed under the current epoch or does not
+    /// follow the one before it any more. None if it stays as it is.
+    pub(crate) fn reseal(&mut self, context: &mut Context, row: &HeldRow) -> Option<HeldRow> {
+        let envelope = Envelope::parse(row.envelope.clone()).ok()?;
+        let body = seal::open(&context.keys, &envelope).ok()?;
+        let before = row.seq.get().checked_sub(1).map(Seq::new).filter(|seq| *seq > Seq::START);
+        let prev = before.map_or(Some(BlobHash::ZERO), |seq| self.hashes.get(&seq).copied()).unwrap_or(body.prev);
+        if envelope.header().key_id == context.keys.current().key_id() && body.prev == prev {
+            return None;
+        }
+        let draft = seal::Draft {
+            kind: row.kind,
+            ttl_s: envelope.header().ttl_s,
+            seq: row.seq,
+            prev,
+            push_id: body.push_id,
+            time_ms: body.time_ms,
+            payload: seal::unpack(&body).ok()?,
+            compress: body.codec != Codec::None as u8,
+        };
+        let envelope = seal::seal(&context.keys, &context.device_key, draft, &mut context.rng);
+        let hash = envelope.hash();
+        self.hashes.insert(row.seq, hash);
+        if row.seq == self.head {
+            self.head_hash = hash;
+        }
+        // One that was sealed meanwhile is at hand as it was.
+        if let Some(queued) = self.recent.remove(&row.seq) {
+            self.recent_bytes -= queued.envelope.len();
+        }
+        Some(HeldRow { hash, envelope: envelope.as_bytes().clone(), ..row.clone() })
+    }
+
     /// Notes that everything sealed so far is, or is about to be, offered. Whether that is new.
     pub(crate) fn offer_all(&mut self) -> Option<Seq> {
         let new = self.offered < self.head;
@@ -160,6 +205,12 @@ impl Outbox {
             waiters.retain(|waiter| waiter.token != token);
             !waiters.is_empty()
         });
+    }
+
+    /// Everybody who waits.
+    pub(crate) fn take_all_waiters(&mut self) -> Vec<(Token, Pushed)> {
+        let waiters = std::mem::take(&mut self.waiters).into_values().flatten();
+        waiters.map(|waiter| (waiter.token, waiter.pushed)).collect()
     }
 
     /// The callers who waited for this envelope to be on one relay, or with `on_all` on every relay.

@@ -46,11 +46,19 @@ pub enum Protection {
     SignatureChecked,
     /// A device introduces itself with its first envelope.
     Introduction,
+    /// Nothing is sealed under a key that a removed device had.
+    RemovedHaveNoKey,
+    /// Relays are told when the group has new keys.
+    RelaysMoved,
+    /// What nobody was offered is sealed again under new keys.
+    Resealing,
+    /// A member does what the group needs done: merges, hands keys over, keeps what it has.
+    DutiesDone,
 }
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -72,6 +80,10 @@ impl Protection {
         Self::Refilling,
         Self::SignatureChecked,
         Self::Introduction,
+        Self::RemovedHaveNoKey,
+        Self::RelaysMoved,
+        Self::Resealing,
+        Self::DutiesDone,
     ];
 }
 

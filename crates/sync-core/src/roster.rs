@@ -1,31 +1,43 @@
 //! Who belongs to the group: a set of signed entries that only grows.
 //!
-//! It starts with the genesis, and every other device is there because a member vouched for it. Entries arrive
-//! through the group's own log in any order and more than once; one whose inviter is not known yet waits for that.
-//! So devices that hold the same entries agree on the members and their names, however the entries came. The one thing
-//! that leaves is a name that is over; see `roster/names.rs`.
+//! It starts with the genesis, and every other device is there because a member vouched for it. Commits take devices out
+//! again; see `roster/history.rs`. Entries arrive through the group's own log in any order and more than once; one that
+//! builds on what is not known yet waits for that. So devices that hold the same entries agree on the members and their
+//! names, however the entries came. The one thing that leaves is a name that is over; see `roster/names.rs`.
 //!
-//! Invariant: from every member a chain of signatures leads to the genesis.
+//! A device that a removed one let in counts only if a valid commit names it among those that remain: whoever removed
+//! the inviter knew of it. A removed device that signs for newcomers afterwards, with whatever date, brings nobody in.
+//!
+//! Invariant: from every device that ever joined a chain of signatures leads to the genesis.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use sync_types::{
-    DeviceId, ErrorCode, GroupId,
+    DeviceId, ErrorCode, GroupId, KeyId,
     limits::{MEMBERS_MAX, ROSTER_ENTRIES_MAX, UNKNOWN_ENTRIES_MAX},
 };
 
 pub(crate) use self::names::NamesChanged;
 pub use self::{
+    commit::{Commit, Cutoff, NewKey},
     entry::{Entry, EntryError, EntryHash, Genesis, JoinRequest, Joined, Profile},
     names::Renamed,
 };
+pub(crate) use self::{
+    commit::{Draft, without_boxes},
+    entry::leave,
+    history::History,
+};
 
+mod commit;
 mod entry;
+mod family;
+mod history;
 mod names;
 pub(crate) mod text;
 
-use self::names::Names;
+use self::{family::Family, history::Taken, names::Names};
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +46,10 @@ pub enum Change {
     Added(Vec<DeviceId>),
     /// A member is called something else now.
     Renamed,
+    /// A commit that counts, be it that it is void: members, keys and how far envelopes count may have changed.
+    Committed,
+    /// A member asks to be removed.
+    Leaving,
     /// It was there already, or says nothing new.
     Known,
     /// Its signatures hold, but who signed it, or whom it is about, is no member yet. It is applied when that changes.
@@ -57,13 +73,16 @@ pub enum RosterError {
     /// As many are here as are kept: [`ROSTER_ENTRIES_MAX`], and [`UNKNOWN_ENTRIES_MAX`] of newer builds.
     #[error("the roster is full")]
     Full,
+    /// A commit that does not follow from those it names: by a removed device, for one, or without somebody's secret.
+    #[error("a commit that does not follow from those before it")]
+    InvalidCommit,
 }
 
 impl RosterError {
     /// What a front end may branch on.
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Entry(_) | Self::SecondGenesis => ErrorCode::PairingFailed,
+            Self::Entry(_) | Self::SecondGenesis | Self::InvalidCommit => ErrorCode::PairingFailed,
             Self::OtherApp => ErrorCode::OtherApp,
             Self::Full => ErrorCode::GroupTooLarge,
         }
@@ -87,13 +106,31 @@ pub struct Member {
     pub entry: EntryHash,
 }
 
+/// What a sender is to this group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A member.
+    Member,
+    /// It was one. What it sealed counts up to here.
+    Removed(Cutoff),
+    /// None that anybody who may has vouched for.
+    Stranger,
+}
+
 /// The group's members and the entries that prove them.
 #[derive(Debug)]
 pub struct Roster {
     group: GroupId,
     genesis: Option<DeviceId>,
+    /// Every device that ever joined.
+    joined: BTreeMap<DeviceId, Member>,
+    /// Those of them that belong to the group now.
     members: BTreeMap<DeviceId, Member>,
-    /// Every entry that was taken, but for names. Its order is that of [`Self::head`].
+    /// Whom each device let in.
+    invited: BTreeMap<DeviceId, BTreeSet<DeviceId>>,
+    /// The commits whose secrets a device was given when it joined.
+    given: BTreeMap<DeviceId, BTreeSet<EntryHash>>,
+    /// Every entry that was taken, but for names and commits. Its order is that of [`Self::head`].
     entries: BTreeMap<EntryHash, Bytes>,
     /// In the order they were taken: an inviter's before those of whom it let in.
     taken: Vec<EntryHash>,
@@ -104,6 +141,9 @@ pub struct Roster {
     /// By the device they wait for.
     waiting: BTreeMap<DeviceId, BTreeMap<EntryHash, (Joined, Bytes)>>,
     names: Names,
+    history: History,
+    /// Devices that asked to be removed.
+    leaving: BTreeSet<DeviceId>,
 }
 
 impl Roster {
@@ -112,13 +152,18 @@ impl Roster {
         Self {
             group,
             genesis: None,
+            joined: BTreeMap::new(),
             members: BTreeMap::new(),
+            invited: BTreeMap::new(),
+            given: BTreeMap::new(),
             entries: BTreeMap::new(),
             taken: Vec::new(),
             unknown: 0,
             origins: BTreeMap::new(),
             waiting: BTreeMap::new(),
             names: Names::default(),
+            history: History::default(),
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -135,8 +180,8 @@ impl Roster {
         let full = match entry {
             Entry::Unknown => self.unknown >= UNKNOWN_ENTRIES_MAX,
             Entry::Genesis(_) | Entry::Joined(_) => self.entries.len() - self.unknown >= ROSTER_ENTRIES_MAX,
-            // One a member, whatever comes.
-            Entry::Renamed(_) => false,
+            // One a device that joined, whatever comes; and commits have a bound of their own.
+            Entry::Renamed(_) | Entry::Left(_) | Entry::Commit(_) => false,
         };
         if full {
             return Err(RosterError::Full);
@@ -145,6 +190,8 @@ impl Roster {
             Entry::Genesis(genesis) => self.found(hash, genesis, payload),
             Entry::Joined(joined) => self.join(hash, joined, payload),
             Entry::Renamed(renamed) => self.rename(hash, renamed, payload),
+            Entry::Commit(commit) => self.commit(commit, payload),
+            Entry::Left(device) => self.leave(hash, device, payload),
             Entry::Unknown => {
                 self.unknown += 1;
                 self.keep(hash, payload);
@@ -163,12 +210,11 @@ impl Roster {
         let mut added = Vec::new();
         let founder = Member { device, kem_public, profile, inviter: None, since_ms: created_at_ms, entry: hash };
         self.add(founder, &mut added);
-        self.settle(&mut added);
-        Ok(Change::Added(added))
+        Ok(self.settle(added))
     }
 
     fn join(&mut self, hash: EntryHash, joined: Joined, payload: Bytes) -> Result<Change, RosterError> {
-        if !self.is_member(&joined.inviter) {
+        if !self.joined.contains_key(&joined.inviter) {
             if self.waiting.values().map(BTreeMap::len).sum::<usize>() >= MEMBERS_MAX {
                 return Err(RosterError::Full);
             }
@@ -180,46 +226,78 @@ impl Roster {
         }
         let mut added = Vec::new();
         self.admit(hash, joined, payload, &mut added);
-        self.settle(&mut added);
-        Ok(Change::Added(added))
+        Ok(self.settle(added))
     }
 
     fn rename(&mut self, hash: EntryHash, renamed: Renamed, payload: Bytes) -> Result<Change, RosterError> {
         let device = renamed.device;
-        let change = self.names.apply(hash, renamed, payload, |device| self.members.contains_key(device))?;
+        let change = self.names.apply(hash, renamed, payload, |device| self.joined.contains_key(device))?;
         self.call(&device);
         Ok(change)
     }
 
-    /// Lets a member have its name.
+    fn commit(&mut self, commit: Commit, payload: Bytes) -> Result<Change, RosterError> {
+        let family = Family::new(self.genesis, &self.invited, |device| self.joined[device].entry);
+        let taken = self.history.take(commit, payload, &family)?;
+        if taken == Taken::Yes {
+            self.members = belonging(&self.history, &family, &self.joined);
+        }
+        Ok(match taken {
+            Taken::Yes | Taken::Filled => Change::Committed,
+            Taken::Known => Change::Known,
+            Taken::Waiting => Change::Waiting,
+        })
+    }
+
+    fn leave(&mut self, hash: EntryHash, device: DeviceId, payload: Bytes) -> Result<Change, RosterError> {
+        if !self.joined.contains_key(&device) {
+            return Err(RosterError::Entry(EntryError::Malformed));
+        }
+        self.keep(hash, payload);
+        self.leaving.insert(device);
+        Ok(Change::Leaving)
+    }
+
+    /// Lets a device have its name.
     fn call(&mut self, device: &DeviceId) {
-        if let (Some(member), Some(name)) = (self.members.get_mut(device), self.names.of(device)) {
-            member.profile.called(name);
+        let Some(name) = self.names.of(device) else { return };
+        for devices in [&mut self.joined, &mut self.members] {
+            if let Some(member) = devices.get_mut(device) {
+                member.profile.called(name);
+            }
         }
     }
 
     /// Takes what waited for the devices of `added`, and for those added by that, and so on.
-    fn settle(&mut self, added: &mut Vec<DeviceId>) {
+    fn settle(&mut self, mut added: Vec<DeviceId>) -> Change {
         let mut next = 0;
         while let Some(device) = added.get(next) {
             next += 1;
             for (hash, (joined, payload)) in self.waiting.remove(device).unwrap_or_default() {
                 if self.is_our_app(&joined) && self.entries.len() - self.unknown < ROSTER_ENTRIES_MAX {
-                    self.admit(hash, joined, payload, added);
+                    self.admit(hash, joined, payload, &mut added);
                 }
             }
         }
-        self.names.settle(|device| self.members.contains_key(device));
-        for device in self.members.keys().copied().collect::<Vec<_>>() {
+        self.names.settle(|device| self.joined.contains_key(device));
+        for device in self.joined.keys().copied().collect::<Vec<_>>() {
             self.call(&device);
         }
+        let family = Family::new(self.genesis, &self.invited, |device| self.joined[device].entry);
+        self.history.weigh(&family);
+        self.history.settle(&family);
+        self.members = belonging(&self.history, &family, &self.joined);
+        added.retain(|device| self.members.contains_key(device));
+        Change::Added(added)
     }
 
-    /// The entry's inviter is a member. A device that paired twice has two entries. Both stay; the one with the lower hash speaks for it, on every
-    /// device alike.
+    /// The entry's inviter joined. A device that paired twice has two entries. Both stay; the one with the lower hash
+    /// speaks for it, on every device alike.
     fn admit(&mut self, hash: EntryHash, joined: Joined, payload: Bytes, added: &mut Vec<DeviceId>) {
         self.keep(hash, payload);
         let JoinRequest { device, kem_public, profile, .. } = joined.request;
+        self.invited.entry(joined.inviter).or_default().insert(device);
+        self.given.entry(device).or_default().extend(joined.heads);
         let member = Member {
             device,
             kem_public,
@@ -228,7 +306,7 @@ impl Roster {
             since_ms: joined.joined_at_ms,
             entry: hash,
         };
-        match self.members.get_mut(&device) {
+        match self.joined.get_mut(&device) {
             None => self.add(member, added),
             Some(known) if known.inviter.is_some() && hash < known.entry => {
                 *known = member;
@@ -241,7 +319,7 @@ impl Roster {
     fn add(&mut self, member: Member, added: &mut Vec<DeviceId>) {
         self.origins.insert(member.device, (self.taken.len() - 1, member.inviter));
         added.push(member.device);
-        self.members.insert(member.device, member);
+        self.joined.insert(member.device, member);
     }
 
     fn keep(&mut self, hash: EntryHash, payload: Bytes) {
@@ -253,6 +331,8 @@ impl Roster {
         self.app_id() == Some(joined.request.profile.app_id())
     }
 
+    // ── Who belongs to it ──
+
     /// Which group.
     pub fn group_id(&self) -> GroupId {
         self.group
@@ -260,7 +340,7 @@ impl Roster {
 
     /// The app the group was made for, once the genesis is here.
     pub fn app_id(&self) -> Option<&str> {
-        self.genesis.as_ref().and_then(|device| self.members.get(device)).map(|founder| founder.profile.app_id())
+        self.genesis.as_ref().and_then(|device| self.joined.get(device)).map(|founder| founder.profile.app_id())
     }
 
     /// All members, by id.
@@ -273,9 +353,9 @@ impl Roster {
         self.members.get(device)
     }
 
-    /// The entry that speaks for a member.
+    /// The entry that speaks for a device that ever joined.
     pub fn entry_of(&self, device: &DeviceId) -> Option<&Bytes> {
-        self.members.get(device).and_then(|member| self.entries.get(&member.entry))
+        self.joined.get(device).and_then(|member| self.entries.get(&member.entry))
     }
 
     /// Whether the device belongs to the group.
@@ -283,10 +363,96 @@ impl Roster {
         self.members.contains_key(device)
     }
 
+    /// What a sender is to the group.
+    pub fn standing(&self, device: &DeviceId) -> Standing {
+        match self.history.removed().get(device) {
+            _ if self.members.contains_key(device) => Standing::Member,
+            Some(cutoff) if self.joined.contains_key(device) => Standing::Removed(*cutoff),
+            Some(_) | None => Standing::Stranger,
+        }
+    }
+
+    /// Who was removed, and how far their envelopes count.
+    pub fn removed(&self) -> &BTreeMap<DeviceId, Cutoff> {
+        self.history.removed()
+    }
+
+    /// What to seal to a device with that ever joined.
+    pub(crate) fn kem_public_of(&self, device: &DeviceId) -> Option<&Bytes> {
+        self.joined.get(device).map(|member| &member.kem_public)
+    }
+
+    /// When the group was made, by the founder's clock in Unix milliseconds; the end of time while that isn't known.
+    pub(crate) fn founded_at_ms(&self) -> u64 {
+        let founder = self.genesis.as_ref().and_then(|device| self.joined.get(device));
+        founder.map_or(u64::MAX, |founder| founder.since_ms)
+    }
+
+    /// Members that asked to be removed.
+    pub fn leaving(&self) -> impl Iterator<Item = &DeviceId> {
+        self.leaving.iter().filter(|device| self.members.contains_key(device))
+    }
+
     /// Whether nobody should be invited any more. Two members who let somebody in at once may take the group over
     /// [`MEMBERS_MAX`]; those stay.
     pub fn is_full(&self) -> bool {
         self.members.len() >= MEMBERS_MAX
+    }
+
+    /// Where a device stands among the members, from 0: who joined earlier is ahead.
+    pub(crate) fn place_of(&self, device: &DeviceId) -> usize {
+        let family = Family::new(self.genesis, &self.invited, |device| self.joined[device].entry);
+        let Some(rank) = family.rank(device) else { return self.members.len() };
+        self.members.keys().filter(|other| family.rank(other).is_some_and(|other| other < rank)).count()
+    }
+
+    // ── Commits ──
+
+    /// The commits.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Whether nobody who was removed with a new key had the secret of this epoch: that of a commit, or the group's
+    /// first.
+    pub(crate) fn is_clean(&self, epoch: Option<&Commit>) -> bool {
+        self.history.is_clean(epoch, |device| epoch.is_some_and(|commit| self.was_given(device, commit)))
+    }
+
+    /// Whether the device was removed with a new key, so that it is to have none any more.
+    pub(crate) fn is_locked_out(&self, device: &DeviceId) -> bool {
+        self.history.is_locked_out(device)
+    }
+
+    /// Whether a member has the secret of this commit's epoch, as far as is known here.
+    pub(crate) fn has_secret(&self, device: &DeviceId, commit: &Commit) -> bool {
+        commit.remaining.contains(device) || self.was_given(device, commit)
+    }
+
+    /// The epochs that a member can open what was sealed under: those whose secret it was given, and those that these
+    /// lead back to. The group's first is not among them; everybody has that.
+    pub(crate) fn reach_of(&self, device: &DeviceId) -> BTreeSet<KeyId> {
+        let key_of = |commit: &Commit| commit.key.as_ref().map(|key| key.key_id);
+        let mut reach = BTreeSet::new();
+        // The newest first: what one opens is older, or beside it.
+        loop {
+            let before = reach.len();
+            for commit in self.history.commits().rev() {
+                let Some(key_id) = key_of(commit) else { continue };
+                if reach.contains(&key_id) || self.has_secret(device, commit) {
+                    reach.insert(key_id);
+                    reach.extend(commit.older_keys());
+                }
+            }
+            if reach.len() == before {
+                return reach;
+            }
+        }
+    }
+
+    fn was_given(&self, device: &DeviceId, commit: &Commit) -> bool {
+        let given = self.given.get(device).into_iter().flatten();
+        given.into_iter().any(|head| self.history.is_within(&commit.hash, head))
     }
 
     /// The count that a new name of this device takes.
@@ -312,10 +478,25 @@ impl Roster {
             .map(|(index, _)| (&self.taken[*index], &self.entries[&self.taken[*index]]))
     }
 
-    /// The entries, an inviter's always before those of whom it let in, and the names last.
+    /// The entries, an inviter's always before those of whom it let in, then the commits that are valid and what they
+    /// build on, and the names last.
     pub fn entries(&self) -> impl Iterator<Item = (&EntryHash, &Bytes)> {
-        self.taken.iter().map(|hash| (hash, &self.entries[hash])).chain(self.names.entries())
+        let taken = self.taken.iter().map(|hash| (hash, &self.entries[hash]));
+        taken.chain(self.history.entries()).chain(self.names.entries())
     }
+}
+
+/// Who is a member: those that joined and count, less the removed.
+fn belonging(
+    history: &History,
+    family: &Family<'_>,
+    joined: &BTreeMap<DeviceId, Member>,
+) -> BTreeMap<DeviceId, Member> {
+    let removed = history.removed();
+    let vouched = family.devices().copied().filter(|device| history.vouches_for(device));
+    let counting = family.reached(|device| !removed.contains_key(device), vouched);
+    let members = counting.into_keys().filter(|device| !removed.contains_key(device));
+    members.map(|device| (device, joined[&device].clone())).collect()
 }
 
 /// See [`Roster::head`]. The hashes are in ascending order.

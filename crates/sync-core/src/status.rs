@@ -101,6 +101,8 @@ pub struct Status {
     pub synced_ms: Option<u64>,
     /// This installation's identity is in use elsewhere; it pushes no more.
     pub identity_reused: bool,
+    /// This device was removed from the group. It syncs no more; what it had is still here.
+    pub removed: bool,
 }
 
 /// A device of the group, as far as this one can tell.

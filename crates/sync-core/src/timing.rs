@@ -18,6 +18,12 @@ pub(crate) const ACK_ROWS: u64 = 512;
 /// A push does not hurry a connection attempt that began less than this ago.
 pub(crate) const HURRY_MS: u64 = 1_000;
 
+/// What any member may do for the group, those who joined later leave to those who joined earlier for so long, each
+/// for the ones ahead of it: two who commit at once make work for everybody.
+pub(crate) const DUTY_STEP_MS: u64 = 3_000;
+/// A newcomer's keys are its inviter's to hand over for so long.
+pub(crate) const COVER_MS: u64 = 20_000;
+
 const BACKOFF_MS_MIN: u64 = 100;
 const BACKOFF_MS_MAX: u64 = 30_000;
 /// A relay that is started again, or a network that is changed, is mostly back after so long.

@@ -175,7 +175,7 @@ fn pairing(form: Form) -> Value {
                     from_creator.extend(creator.handle(PairingInput::Approve));
                 }
                 PairingAction::Deliver(request) => {
-                    let entry = request.admit(&group, &host, 2);
+                    let entry = request.admit(&group, &host, 2, &[]);
                     assert!(matches!(roster.apply(entry.clone()), Ok(Change::Added(_))));
                     joined = Some(entry);
                     let place =

@@ -57,6 +57,14 @@ pub const EPOCHS_MAX: usize = 1_024;
 
 /// Commits a device keeps: see `sync_core::roster`.
 pub const COMMITS_MAX: usize = EPOCHS_MAX;
+/// Commits that one follows.
+pub const COMMIT_PARENTS_MAX: usize = 16;
+/// Older epochs whose secrets a commit hands on.
+pub const COMMIT_OLDER_MAX: usize = 64;
+/// Commits a device keeps that wait for what they build on.
+pub const COMMITS_WAITING_MAX: usize = 64;
+/// Void commits of one device that are kept.
+pub const COMMITS_VOID_MAX: usize = 8;
 /// Ids that one MOVE ends.
 pub const MOVE_OVER_MAX: usize = 32;
 /// Packages that a relay keeps for the holders of one old key. One more takes the oldest's place.

@@ -385,6 +385,19 @@ message! {
     pub struct MoveAck {
         /// The request's.
         pub id: RequestId,
+        /// What others had left under the same ids: two who move a group at once hear of each other here.
+        pub others: AtMost<MOVED_PACKAGES_MAX, Left>,
+    }
+}
+
+message! {
+    /// A package that a member left under an id that is over.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Left {
+        /// Under which.
+        pub group: RelayGroupId,
+        /// See [`Over::package`].
+        pub package: Bytes,
     }
 }
 

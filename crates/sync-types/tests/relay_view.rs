@@ -8,6 +8,7 @@ use sync_types::{
     DeviceMsg, Header, RelayMsg,
     describe::{Described, Field},
     mailbox::{MailboxReply, MailboxRequest},
+    message::Over,
 };
 
 const HEAD: &str = "\
@@ -37,6 +38,8 @@ fn document() -> String {
     let mut text = HEAD.to_owned();
     text.push_str("## In a session, from a device\n\n");
     told(&mut text, DeviceMsg::TYPES, DeviceMsg::FIELDS);
+    text.push_str("\nOf each id that is over, in a Move:\n\n");
+    told(&mut text, &[(0, "Over")], &[Over::FIELDS]);
     text.push_str("\n## Of an envelope\n\nTwo bytes before these say how to read them, version and cipher suite. After them come the encrypted body and its\n\
          sender's signature, which a relay keeps as they are.\n\n",
 );

@@ -9,10 +9,11 @@ use sync_types::{
     envelope::{HEADER_LEN, NONCE_LEN},
     frame::{DecodeError, FrameError},
     invite::MailboxName,
-    limits::{FRAME_LEN_MAX, PROTOCOL_VERSION},
+    limits::{FRAME_LEN_MAX, MOVE_OVER_MAX, PROTOCOL_VERSION},
     mailbox::{self, MailboxReply, MailboxRequest, Token},
     message::{
-        Ack, Gap, Get, Got, Hello, Limits, Notify, Page, Presence, Pull, Push, PushAck, Refused, Row, RowKind, Welcome,
+        Ack, Gap, Get, Got, Hello, Left, Limits, Move, MoveAck, Moved, Notify, Over, Page, Presence, Pull, Push,
+        PushAck, Refused, Row, RowKind, Welcome,
     },
     wire::AtMost,
 };
@@ -210,6 +211,66 @@ fn pulling() {
          c420 0d*32     # sender
          cd01a3 05      # size, Unix milliseconds"
     );
+}
+
+fn over(package: &'static [u8]) -> Over {
+    Over {
+        group: RelayGroupId::from_bytes([0x6E; 32]),
+        auth_public: AuthPublic::from_bytes([0xAA; 32]),
+        signature: Bytes::from_static(&[0x51; 64]),
+        package: Bytes::from_static(package),
+    }
+}
+
+fn moving(over: Vec<Over>) -> Move {
+    Move {
+        id: 5,
+        group: RelayGroupId::from_bytes([0x6F; 32]),
+        auth_public: AuthPublic::from_bytes([0xAB; 32]),
+        signature: Bytes::from_static(&[0x52; 64]),
+        over: over.into(),
+        remaining: AtMost(vec![DeviceId::from_bytes([0x0D; 32])]),
+    }
+}
+
+#[test]
+fn moving_a_group() {
+    assert_wire!(
+        DeviceMsg,
+        moving(vec![over(b"sealed"), over(b"")]),
+        "50 96          # MOVE, 6 fields
+         05             # id
+         c420 6f*32     # the group from now on
+         c420 ab*32     # public key
+         c440 52*64     # signature
+         92             # two ids are over
+         94             # each 4 fields
+         c420 6e*32     # the id
+         c420 aa*32     # public key
+         c440 51*64     # signature
+         c406 7365616c6564 # package
+         94 c420 6e*32 c420 aa*32 c440 51*64 c400
+         91 c420 0d*32  # one device remains"
+    );
+    let left = Left { group: RelayGroupId::from_bytes([0x6E; 32]), package: Bytes::from_static(b"left") };
+    assert_wire!(
+        RelayMsg,
+        MoveAck { id: 5, others: AtMost(vec![left]) },
+        "51 92 05       # MOVE_ACK, 2 fields: id, and what others left
+         91             # one of them
+         92 c420 6e*32  # under which id
+         c404 6c656674  # the package"
+    );
+    assert_wire!(
+        RelayMsg,
+        Moved { packages: AtMost(vec![Bytes::from_static(b"first"), Bytes::from_static(b"then")]) },
+        "03 91          # MOVED, 1 field
+         92             # two packages
+         c405 6669727374
+         c404 7468656e"
+    );
+    let frame = DeviceMsg::from(moving(vec![over(b""); MOVE_OVER_MAX + 1])).to_frame();
+    assert_eq!(DeviceMsg::from_frame(&raw(&frame)), Err(DecodeError::Malformed { kind: 0x50 }));
 }
 
 #[test]

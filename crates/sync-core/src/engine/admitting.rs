@@ -6,14 +6,20 @@ use sync_types::{DeviceId, ErrorCode, Kind};
 use super::Engine;
 use crate::{
     event::{Action, Event, Now, StoreOp},
-    roster::{Change, Renamed},
+    roster::{Change, JoinRequest, Renamed},
 };
 
 impl Engine {
     /// Publishes the entry of a device that a person let in.
-    pub(super) fn admit(&mut self, now: Now, entry: Bytes) {
-        let is_full = self.context.roster.is_full();
-        let result = if is_full { Err(ErrorCode::GroupTooLarge) } else { self.publish(now, entry) };
+    pub(super) fn admit(&mut self, now: Now, request: &JoinRequest) {
+        let roster = &self.context.roster;
+        let heads: Vec<_> = self.heeded.chosen.and_then(|chosen| chosen.head).into_iter().collect();
+        let result = if roster.is_full() {
+            Err(ErrorCode::GroupTooLarge)
+        } else {
+            let entry = request.admit(&roster.group_id(), &self.context.device_key, now.wall_ms, &heads);
+            self.publish(now, entry)
+        };
         self.actions.push(Action::Admitted { result });
         self.pump(now);
     }
@@ -37,10 +43,14 @@ impl Engine {
     }
 
     /// Publishes a roster entry of this device's making.
-    fn publish(&mut self, now: Now, entry: Bytes) -> Result<(), ErrorCode> {
+    pub(super) fn publish(&mut self, now: Now, entry: Bytes) -> Result<(), ErrorCode> {
+        if self.context.am_removed() {
+            return Err(ErrorCode::Removed);
+        }
         if self.identity_reused {
             return Err(ErrorCode::IdentityReused);
         }
+        self.duty_may_be_due = true;
         let change = self.context.roster.apply(entry.clone()).map_err(|error| error.code())?;
         let names = self.context.roster.take_names_changed();
         let row = self.outbox.seal(&mut self.context, now, Kind::Control, 0, entry.clone());

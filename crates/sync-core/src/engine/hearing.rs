@@ -1,5 +1,7 @@
 //! What a relay says, and what follows from it.
 
+use std::collections::BTreeMap;
+
 use sync_types::{
     ErrorCode, RelayCursor, RelayMsg, Seq,
     limits::PROTOCOL_VERSION,
@@ -19,8 +21,8 @@ impl Engine {
     pub(super) fn receive(&mut self, now: Now, index: usize, message: RelayMsg) {
         let expected = match (&self.links[index].phase, &message) {
             (Phase::Idle { .. } | Phase::Connecting { .. }, _) => return,
-            (Phase::Greeting { .. }, RelayMsg::Welcome(_) | RelayMsg::Refused(_)) => true,
-            (Phase::Greeting { .. }, _) | (Phase::Live, RelayMsg::Welcome(_)) => false,
+            (Phase::Greeting { .. }, message) => self.is_of_moving(index, message),
+            (Phase::Live, RelayMsg::Welcome(_) | RelayMsg::Moved(_)) => false,
             (Phase::Live, _) => true,
         };
         if !expected {
@@ -38,13 +40,20 @@ impl Engine {
                 self.hear_who_is_there(now, relay, devices);
             }
             // Asked for by nothing in this build: following makes NOTIFY, and contiguous pages make GET, needless.
-            RelayMsg::Got(_) | RelayMsg::Notify(_) | RelayMsg::Moved(_) | RelayMsg::MoveAck(_) => {}
+            RelayMsg::Got(_) | RelayMsg::Notify(_) => {}
+            RelayMsg::Moved(moved) => self.moved(now, index, moved),
+            RelayMsg::MoveAck(ack) => self.move_acked(now, index, ack),
         }
         self.links[index].heard(now);
         self.pump(now);
     }
 
     pub(super) fn welcome(&mut self, now: Now, index: usize, welcome: Welcome) {
+        // Another log, where the group was moved since, is one that two ids had apart, and nothing that was lost. The same
+        // goes for a device that has no key of the group's as it is now.
+        let link = &self.links[index];
+        let other = link.state.as_ref().is_some_and(|state| state.log_id != welcome.log_id);
+        let was_moved = other && (link.paved() != self.to_pave() || self.heeded.chosen.is_none());
         let link = &mut self.links[index];
         if welcome.version != PROTOCOL_VERSION || welcome.relay != link.relay {
             let code = if welcome.relay == link.relay {
@@ -62,15 +71,14 @@ impl Engine {
         let regressed = link.welcomed(now, welcome.log_id, welcome.max_cursor, welcome.limits, holding);
         let (max_cursor, pending_count) = (welcome.max_cursor, welcome.pending_count);
         self.actions.push(Action::Emit(Event::Connected { relay, max_cursor, pending_count, limits }));
-        if regressed {
+        if regressed && !was_moved {
             self.actions.push(Action::Emit(Event::RelayRegressed { relay }));
         }
-        if regressed || !known {
+        let told = self.links[index].pave();
+        if regressed || !known || told {
             self.note_relay(index);
         }
-        if let Some(through) = self.outbox.offer_all() {
-            self.actions.push(Action::Store(vec![StoreOp::Offered { through }]));
-        }
+        self.offer_everything();
         let pull = self.links[index].pull(now);
         self.send(index, pull);
     }
@@ -198,6 +206,11 @@ impl Engine {
         let code = refused.error();
         if refused.id == 0 {
             self.disconnect(now, index, Some(code));
+            if code == ErrorCode::GroupMoved {
+                self.links[index].hurry(now, 0);
+            }
+        } else if self.move_answered(index, refused.id) {
+            // As good as a relay that was wiped: it is filled again.
         } else if self.links[index].is_pull(refused.id) {
             // A log of which nothing was read can't differ from what was.
             if code == ErrorCode::LogForked && self.links[index].pulled() > RelayCursor::START {
@@ -231,9 +244,29 @@ impl Engine {
         }
     }
 
+    /// Reads every relay again from its start, because something was refused that counts after all. That this is to be
+    /// done is stored together with the entry that says so: a crash right after it would leave nobody to know.
     pub(super) fn reread_all(&mut self, now: Now) {
+        self.links.iter_mut().for_each(Link::reread);
+        let states = self.links.iter().filter_map(|link| Some((link.relay, link.state.clone()?)));
+        let states: BTreeMap<_, _> = states.collect();
+        let mut told = false;
+        for action in &mut self.actions {
+            let (Action::Store(ops) | Action::Note(ops)) = action else { continue };
+            for op in ops.iter_mut() {
+                if let StoreOp::Relay { relay, state } = op
+                    && let Some(now) = states.get(relay)
+                {
+                    *state = now.clone();
+                }
+            }
+            if !told && ops.iter().any(|op| matches!(op, StoreOp::Roster { .. })) {
+                told = true;
+                ops.extend(states.iter().map(|(relay, state)| StoreOp::Relay { relay: *relay, state: state.clone() }));
+            }
+        }
         for index in 0..self.links.len() {
-            self.links[index].reread();
+            self.note_relay(index);
             if self.links[index].is_live() {
                 let pull = self.links[index].pull(now);
                 self.send(index, pull);

@@ -20,8 +20,9 @@ impl Engine {
 
     /// Offers one envelope. Whether there was one at hand.
     pub(super) fn offer_next(&mut self, now: Now, index: usize) -> bool {
+        let may_send = self.may_send() && !self.identity_reused;
         let link = &mut self.links[index];
-        let Some(seq) = link.next_own(self.outbox.head()).filter(|_| !self.identity_reused) else {
+        let Some(seq) = link.next_own(self.outbox.head()).filter(|_| may_send) else {
             return self.offer_refill(now, index);
         };
         let Some(queued) = self.outbox.get(seq) else {
@@ -72,6 +73,7 @@ impl Engine {
 
     pub(super) fn loaded(&mut self, now: Now, load: Load, rows: Vec<HeldRow>, position: u64) {
         match load {
+            Load::Own { .. } if self.resealed(now, &rows) => self.loading_own = false,
             Load::Own { from, .. } => {
                 self.loading_own = false;
                 if rows.first().is_none_or(|row| row.seq != from) {

@@ -31,6 +31,7 @@ impl Engine {
             relays,
             synced_ms: self.synced_ms,
             identity_reused: self.identity_reused,
+            removed: self.context.am_removed(),
         }
     }
 
@@ -44,7 +45,7 @@ impl Engine {
         let stuck = |code: ErrorCode| code.reaction() != Reaction::Retry || full.contains(&code);
         let stuck = |link: &Link| link.refusal().or(link.problem).is_some_and(stuck);
         let readable = self.inbox.is_clean() || !self.context.protections.hold(Protection::StatusSeesParked);
-        if self.identity_reused || !readable || self.links.iter().any(stuck) {
+        if self.context.am_removed() || self.identity_reused || !readable || self.links.iter().any(stuck) {
             Badge::Failed
         } else if !self.links.iter().any(Link::is_live) {
             Badge::Offline
@@ -65,6 +66,6 @@ impl Engine {
                 && link.state.as_ref().is_some_and(|state| state.refill.is_none())
         };
         let complete = self.inbox.waiting(&self.context.roster) == 0 || !holds(Protection::StatusSeesWaiting);
-        self.links.iter().all(settled) && complete
+        self.links.iter().all(settled) && complete && self.may_send() && self.duty.is_none()
     }
 }

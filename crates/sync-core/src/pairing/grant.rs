@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     keys::GroupKeys,
-    roster::{EntryHash, Roster, RosterError, head_of},
+    roster::{EntryHash, Roster, RosterError, head_of, without_boxes},
     stored::{Secrets, StoredGroup},
 };
 
@@ -93,6 +93,8 @@ message! {
 
 /// Entries of a roster, each member's name among them.
 const ENTRIES_MAX: usize = 2 * ROSTER_ENTRIES_MAX + UNKNOWN_ENTRIES_MAX;
+/// Bytes of the longest commit that is handed over with its boxes: there is room for a large group's, and little else.
+const HEAD_LEN_MAX: usize = GRANT_LEN_MAX / 4;
 /// Bytes an entry adds to its own length, beyond what its hash would take: the head of a byte string.
 const ENTRY_OVERHEAD: usize = 3;
 
@@ -104,11 +106,18 @@ impl Grant<'_> {
         if lineage.is_empty() {
             return Err(PairingError::GroupTooLarge);
         }
-        let in_lineage: BTreeSet<_> = lineage.iter().map(|(hash, _)| **hash).collect();
-        let others = self.roster.entries().filter(|(hash, _)| !in_lineage.contains(hash));
+        // What the joiner can't do without: how it and whoever made a commit came in, and the commits, which decide under
+        // which key it seals.
+        let committers = self.roster.history().commits().map(|commit| commit.committer);
+        let lineages = committers.flat_map(|device| self.roster.lineage(&device).collect::<Vec<_>>()).chain(lineage);
+        let needed: BTreeSet<_> = lineages.map(|(hash, _)| *hash).chain(self.commits()).collect();
+        let (first, others): (Vec<_>, Vec<_>) = self.roster.entries().partition(|(hash, _)| needed.contains(hash));
 
         // With every entry named by its hash, this much room is left to put entries there instead.
-        let all: Vec<_> = lineage.iter().rev().copied().chain(others).collect();
+        let bare_commits: Vec<_> = first.iter().map(|(hash, entry)| self.in_grant(hash, entry)).collect();
+        let first: Vec<_> = first.iter().zip(&bare_commits).map(|((hash, _), entry)| (*hash, entry)).collect();
+        let needed = first.len();
+        let all = [first, others].concat();
         let bare = self.encode(&[], &all)?;
         let mut room = GRANT_LEN_MAX.checked_sub(bare.len()).ok_or(PairingError::GroupTooLarge)?;
         let fitting = all
@@ -121,7 +130,7 @@ impl Grant<'_> {
                 None => false,
             })
             .count();
-        if fitting < lineage.len() {
+        if fitting < needed {
             return Err(PairingError::GroupTooLarge);
         }
         let bytes = self.encode(&all[..fitting], &all[fitting..])?;
@@ -131,6 +140,17 @@ impl Grant<'_> {
             parts.push(say_part(pieces.peek().is_none(), piece));
         }
         Ok(parts)
+    }
+
+    /// An entry as a joiner is given it. Of the commits only the newest have their boxes, with which it can tell relays
+    /// what they were not told by anybody else.
+    fn in_grant(&self, hash: &EntryHash, entry: &Bytes) -> Bytes {
+        let newest = self.roster.history().heads().any(|head| head.hash == *hash);
+        if newest && entry.len() <= HEAD_LEN_MAX { entry.clone() } else { without_boxes(entry) }
+    }
+
+    fn commits(&self) -> impl Iterator<Item = EntryHash> {
+        self.roster.history().commits().map(|commit| commit.hash)
     }
 
     fn encode(
@@ -179,7 +199,9 @@ impl Granted {
             named.insert(EntryHash::of(entry));
             roster.apply(entry.clone()).map_err(|error| match error {
                 RosterError::OtherApp => PairingError::OtherApp,
-                RosterError::Entry(_) | RosterError::SecondGenesis | RosterError::Full => PairingError::Broken,
+                RosterError::Entry(_) | RosterError::SecondGenesis | RosterError::InvalidCommit | RosterError::Full => {
+                    PairingError::Broken
+                }
             })?;
         }
         let is_whole = head_of(named.iter()) == *fields.head;
@@ -230,6 +252,7 @@ mod tests {
                         &id,
                         &devices[inviter_of(index)],
                         2,
+                        &[],
                     ),
                 };
                 assert!(matches!(roster.apply(entry), Ok(Change::Added(_))));

@@ -4,6 +4,8 @@
 //! 01 genesis   [founding, signature]                             by the device that made the group
 //! 02 joined    [request, its signature, welcome, its signature]  by the device that joins and by a member
 //! 03 renamed   see [`super::names`]
+//! 04 commit    see [`super::commit`]
+//! 05 left      [leaving, signature]                              by the device that leaves
 //! ```
 //! A type byte and a MessagePack array. What is signed travels as a byte string and is verified as such, so it does
 //! not matter how a newer build would encode it again.
@@ -18,12 +20,16 @@ use serde_bytes::ByteArray;
 use sync_types::{
     DeviceId, GroupId,
     envelope::SIGNATURE_LEN,
-    limits::{APP_ID_LEN_MAX, CONTROL_LEN_MAX, DEVICE_NAME_LEN_MAX, PLATFORM_LEN_MAX},
+    limits::{APP_ID_LEN_MAX, COMMIT_PARENTS_MAX, CONTROL_LEN_MAX, DEVICE_NAME_LEN_MAX, PLATFORM_LEN_MAX},
     sign::{self, Purpose},
-    wire::{decode_exact, message},
+    wire::{AtMost, decode_exact, message},
 };
 
-use super::{names::Renamed, text::clean};
+use super::{
+    commit::{self, Commit},
+    names::Renamed,
+    text::clean,
+};
 use crate::{
     keys::{DeviceKem, DeviceKey, is_kem_public},
     seal::signature_holds,
@@ -32,6 +38,10 @@ use crate::{
 const GENESIS: u8 = 1;
 const JOINED: u8 = 2;
 pub(super) const RENAMED: u8 = 3;
+pub(super) const COMMIT: u8 = 4;
+const LEFT: u8 = 5;
+/// Heads that an inviter names: as many as a commit follows.
+const HEADS_MAX: usize = COMMIT_PARENTS_MAX;
 /// Longest stored passphrase parameters: version, three costs, a salt, and room.
 const PASSPHRASE_LEN_MAX: usize = 128;
 
@@ -40,9 +50,10 @@ const PASSPHRASE_LEN_MAX: usize = 128;
 pub struct EntryHash([u8; 32]);
 
 impl EntryHash {
-    /// `hash = BLAKE3-derive_key("0k-sync/1 roster entry", payload)`
+    /// `hash = BLAKE3-derive_key("0k-sync/1 roster entry", payload)`; a commit's is over what is signed of it, since its
+    /// boxes may come or not.
     pub fn of(payload: &[u8]) -> Self {
-        Self(blake3::derive_key("0k-sync/1 roster entry", payload))
+        commit::hash_of_payload(payload).unwrap_or_else(|| Self(blake3::derive_key("0k-sync/1 roster entry", payload)))
     }
 
     /// Wraps the raw bytes.
@@ -134,6 +145,10 @@ pub enum Entry {
     Joined(Joined),
     /// A device is called something else.
     Renamed(Renamed),
+    /// A new epoch begins, devices are removed, or both.
+    Commit(Commit),
+    /// A device leaves, and asks to be removed.
+    Left(DeviceId),
     /// Something only a newer build understands.
     Unknown,
 }
@@ -162,6 +177,8 @@ pub struct Joined {
     pub inviter: DeviceId,
     /// The inviter's clock then, in Unix milliseconds, for people.
     pub joined_at_ms: u64,
+    /// The inviter's newest commits then: the device was given their secrets and all before.
+    pub heads: Vec<EntryHash>,
 }
 
 /// A device's own half of its entry: who it is, signed during one pairing.
@@ -222,6 +239,14 @@ message! {
     struct Welcome {
         inviter: DeviceId,
         joined_at_ms: u64,
+        heads: AtMost<HEADS_MAX, ByteArray<32>>,
+    }
+}
+
+message! {
+    struct LeftParts {
+        leaving: DeviceId,
+        signature: ByteArray<SIGNATURE_LEN>,
     }
 }
 
@@ -238,6 +263,8 @@ impl Entry {
             Some((&GENESIS, parts)) => Genesis::read(group, parts).map(Self::Genesis),
             Some((&JOINED, parts)) => Joined::read(group, parts).map(Self::Joined),
             Some((&RENAMED, parts)) => Renamed::read(group, parts).map(Self::Renamed),
+            Some((&COMMIT, parts)) => Commit::read(group, parts).map(Self::Commit),
+            Some((&LEFT, parts)) => read_left(group, parts).map(Self::Left),
             Some(_) => Ok(Self::Unknown),
             None => Err(EntryError::Malformed),
         }
@@ -292,7 +319,8 @@ impl Joined {
             return Err(EntryError::Malformed);
         }
         check(&welcome.inviter, &Self::message(group, &request, &parts.welcome), &parts.welcome_signature)?;
-        Ok(Self { request, inviter: welcome.inviter, joined_at_ms: welcome.joined_at_ms })
+        let heads = welcome.heads.0.into_iter().map(|hash| EntryHash::from_bytes(hash.into_array())).collect();
+        Ok(Self { request, inviter: welcome.inviter, joined_at_ms: welcome.joined_at_ms, heads })
     }
 
     /// `02 ‖ u32 length ‖ request ‖ its signature ‖ welcome`
@@ -341,9 +369,11 @@ impl JoinRequest {
         (&self.signed, &self.signature)
     }
 
-    /// The payload of the roster entry, once a member vouches for the device.
-    pub fn admit(&self, group: &GroupId, inviter: &DeviceKey, joined_at_ms: u64) -> Bytes {
-        let welcome = encode(&Welcome { inviter: inviter.device_id(), joined_at_ms });
+    /// The payload of the roster entry, once a member vouches for the device. `heads` are the newest commits, whose
+    /// secrets it will be given; at most [`COMMIT_PARENTS_MAX`] of them.
+    pub fn admit(&self, group: &GroupId, inviter: &DeviceKey, joined_at_ms: u64, heads: &[EntryHash]) -> Bytes {
+        let heads = heads.iter().take(HEADS_MAX).map(|hash| ByteArray::new(*hash.as_bytes())).collect();
+        let welcome = encode(&Welcome { inviter: inviter.device_id(), joined_at_ms, heads: AtMost(heads) });
         let signature = inviter.sign(&Joined::message(group, self, &welcome));
         let parts = JoinedParts {
             request: self.signed.clone(),
@@ -363,6 +393,23 @@ impl fmt::Debug for JoinRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "JoinRequest({:?})", self.device)
     }
+}
+
+/// The payload by which a device leaves.
+pub(crate) fn leave(group: &GroupId, device: &DeviceKey) -> Bytes {
+    let leaving = device.device_id();
+    let signature = ByteArray::new(device.sign(&left_message(group, &leaving)));
+    tagged(LEFT, &LeftParts { leaving, signature })
+}
+
+fn read_left(group: &GroupId, parts: &[u8]) -> Result<DeviceId, EntryError> {
+    let parts: LeftParts = decode(parts)?;
+    check(&parts.leaving, &left_message(group, &parts.leaving), &parts.signature)?;
+    Ok(parts.leaving)
+}
+
+fn left_message(group: &GroupId, leaving: &DeviceId) -> Vec<u8> {
+    sign::message(Purpose::Roster, group.as_bytes(), &[&[LEFT], leaving.as_bytes()])
 }
 
 pub(super) fn check(signer: &DeviceId, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Result<(), EntryError> {

@@ -9,14 +9,14 @@ use crate::keys::{DeviceKem, DeviceKey, GroupRoot};
 
 const APP: &str = "org.example.notes";
 
-struct Device {
-    key: DeviceKey,
-    kem: DeviceKem,
+pub(super) struct Device {
+    pub(super) key: DeviceKey,
+    pub(super) kem: DeviceKem,
     profile: Profile,
 }
 
 impl Device {
-    fn new(seed: u8) -> Self {
+    pub(super) fn new(seed: u8) -> Self {
         Self::named(seed, &format!("device {seed}"), APP)
     }
 
@@ -28,11 +28,11 @@ impl Device {
         }
     }
 
-    fn id(&self) -> DeviceId {
+    pub(super) fn id(&self) -> DeviceId {
         self.key.device_id()
     }
 
-    fn found(&self, group: &GroupId) -> Bytes {
+    pub(super) fn found(&self, group: &GroupId) -> Bytes {
         Genesis::create(group, (&self.key, &self.kem), &self.profile, 1)
     }
 
@@ -41,16 +41,16 @@ impl Device {
     }
 
     /// The entry of a newcomer that this device lets in.
-    fn invite(&self, group: &GroupId, newcomer: &Device) -> Bytes {
-        newcomer.ask(group).admit(group, &self.key, 2)
+    pub(super) fn invite(&self, group: &GroupId, newcomer: &Device) -> Bytes {
+        newcomer.ask(group).admit(group, &self.key, 2, &[])
     }
 }
 
-fn group() -> GroupId {
+pub(super) fn group() -> GroupId {
     GroupRoot::from_bytes(&[7; 32]).group_id()
 }
 
-fn shuffle<T>(items: &mut [T], rng: &mut ChaCha20Rng) {
+pub(super) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha20Rng) {
     for last in (1..items.len()).rev() {
         items.swap(last, usize::try_from(rng.next_u64()).unwrap() % (last + 1));
     }
@@ -184,7 +184,7 @@ fn what_strangers_send_is_bounded() {
     let stranger = Device::new(2);
     let request = Device::new(3).ask(&group());
     let mut waiting = 0;
-    while roster.apply(request.admit(&group(), &stranger.key, waiting)) == Ok(Change::Waiting) {
+    while roster.apply(request.admit(&group(), &stranger.key, waiting, &[])) == Ok(Change::Waiting) {
         waiting += 1;
     }
     assert_eq!(usize::try_from(waiting).unwrap(), MEMBERS_MAX);

@@ -9,11 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use sync_types::{BlobHash, DeviceId, Envelope, Kind, LocalCursor, RelayCursor, RelayId, Run, Seq};
+use sync_types::{BlobHash, DeviceId, Envelope, Kind, LocalCursor, LogId, RelayCursor, RelayId, Run, Seq};
 
-use super::{device::Device, disk::Disk, names, relay::Relay, world::World};
+use super::{device::Device, disk::Disk, log::Log, names, relay::Relay, removals, world::World};
 use crate::{
     event::{Event, HeldRow, PushState, Pushed, StoreOp, Token},
+    roster::Standing,
     seal,
     status::Badge,
 };
@@ -47,6 +48,7 @@ impl std::error::Error for Violation {}
 /// What a device had read of a log, and where that log ends since it lost rows.
 #[derive(Debug)]
 struct Unnoticed {
+    log_id: LogId,
     read: (RelayCursor, Run),
     head: u64,
 }
@@ -76,7 +78,7 @@ impl Truth {
     /// What a device stores of others, others made.
     pub(super) fn stored(&mut self, ops: &[StoreOp]) -> Result<(), Violation> {
         for op in ops {
-            if let StoreOp::PutOwn(row) = op {
+            if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) = op {
                 self.made.insert(row.hash);
             }
             if let StoreOp::Take(row) = op
@@ -158,18 +160,22 @@ impl Truth {
             | Event::DeviceJoined { .. }
             | Event::DeviceRenamed { .. }
             | Event::DevicePresence { .. }
+            | Event::DeviceRemoved { .. }
+            | Event::KeyRotated
             | Event::Failed { .. } => {}
         }
         Ok(())
     }
 
     /// A relay's log ends earlier now than it did, or is another one: whoever read further has to notice.
-    pub(super) fn lost(&mut self, relay: &RelayId, head: u64, devices: &[Device]) {
-        self.lossy.insert(*relay);
+    pub(super) fn lost(&mut self, relay: &Relay, devices: &[Device]) {
+        self.lossy.insert(relay.id);
         for device in devices {
-            if let Some(state) = device.knows_of(relay).filter(|state| state.pulled.get() > head) {
-                let unnoticed = Unnoticed { read: (state.pulled, state.run), head };
-                self.unnoticed.entry((device.id, *relay)).or_insert(unnoticed);
+            let Some(state) = device.knows_of(&relay.id) else { continue };
+            let head = relay.logs().find(|log| log.id == state.log_id).map_or(0, Log::head);
+            if state.pulled.get() > head {
+                let unnoticed = Unnoticed { log_id: state.log_id, read: (state.pulled, state.run), head };
+                self.unnoticed.entry((device.id, relay.id)).or_insert(unnoticed);
             }
         }
     }
@@ -180,7 +186,8 @@ impl Truth {
             if *id != device.id {
                 return true;
             }
-            let stored = device.disk.relays.get(relay).filter(|state| state.pulled.get() > unnoticed.head);
+            let stored = device.disk.relays.get(relay).filter(|state| state.log_id == unnoticed.log_id);
+            let stored = stored.filter(|state| state.pulled.get() > unnoticed.head);
             stored.inspect(|state| unnoticed.read = (state.pulled, state.run)).is_some()
         });
     }
@@ -200,22 +207,29 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
     for relay in &world.relays {
         // A connection that broke, or whose relay is another process by now, is news on its way.
         let Some(since_ms) = world.intact_session_since(state, relay) else { continue };
+        // A session that the relay has ended, because the group was moved, is news on its way as well.
+        let Some(log) = state.sessions.get(&relay.id).and_then(|session| relay.log_of_session(*session)) else {
+            continue;
+        };
         let own = state.disk.held.iter().filter(|row| row.sender == state.id);
-        if let Some(missing) = own.map(|row| row.hash.blob_id()).find(|blob_id| !relay.log.ever_had(blob_id)) {
+        if let Some(missing) = own.map(|row| row.hash.blob_id()).find(|blob_id| !log.ever_had(blob_id)) {
             return wrong(format!("but {missing:?} is not on {:?}", relay.id));
         }
         let settled_ms = world.now_ms.saturating_sub(SETTLED_MS);
         if since_ms > settled_ms || world.plan.faults.rude > 0 {
             continue;
         }
-        for row in relay.log.rows.iter().filter(|row| row.at_ms <= settled_ms && row.was_pushed()) {
+        for row in log.rows.iter().filter(|row| row.here_ms <= settled_ms && row.was_pushed()) {
             // A relay restored from a copy has again what was over before.
             if row.is_over(world.now_ms) {
                 continue;
             }
             let Some(envelope) = &row.envelope else { continue };
-            if !state.disk.has_blob(&row.blob_id) && !is_of_a_stranger(world, state, relay, envelope) {
-                return wrong(format!("but {:?} of {:?} is not here", row.blob_id, relay.id));
+            if !state.disk.has_blob(&row.blob_id) && !is_of_nobody(world, state, log, envelope) {
+                let sealed = Envelope::parse(envelope.clone()).ok().and_then(|envelope| {
+                    Some((envelope.header().sender, seal::open(&world.keys, &envelope).ok()?.seq))
+                });
+                return wrong(format!("but {:?} of {:?} is not here: {sealed:?}", row.blob_id, relay.id));
             }
         }
     }
@@ -224,15 +238,22 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
 
 /// Whether the envelope waits on the device's disk for a sender it knows nothing of, and rightly so: earlier ones of
 /// that sender, which say who it is, are not on the relay yet. Anybody who ever held the group's key can make such
-/// envelopes, so they don't count against "synced".
-fn is_of_a_stranger(world: &World, state: &Device, relay: &Relay, envelope: &Bytes) -> bool {
+/// envelopes, so they don't count against "synced". Nor do those of removed devices, beyond what counts of them.
+fn is_of_nobody(world: &World, state: &Device, log: &Log, envelope: &Bytes) -> bool {
     let Ok(envelope) = Envelope::parse(envelope.clone()) else { return false };
     let Ok(body) = seal::open(&world.keys, &envelope) else { return false };
     let sender = envelope.header().sender;
-    let is_known = state.engine.as_ref().is_some_and(|engine| engine.roster().is_member(&sender));
-    let its_own = world.devices.iter().filter(|device| device.id == sender).flat_map(|device| &device.disk.held);
-    let mut earlier = its_own.filter(|row| row.sender == sender && row.seq < body.seq);
-    !is_known && state.disk.waits(&envelope.hash()) && earlier.any(|row| !relay.log.ever_had(&row.hash.blob_id()))
+    match state.engine.as_ref().map(|engine| engine.roster().standing(&sender)) {
+        Some(Standing::Removed(cutoff)) => body.seq > cutoff.seq,
+        Some(Standing::Stranger) => {
+            let its_own =
+                world.devices.iter().filter(|device| device.id == sender).flat_map(|device| &device.disk.held);
+            let mut earlier = its_own.filter(|row| row.sender == sender && row.seq < body.seq);
+            let unknown = earlier.any(|row| !log.ever_had(&row.hash.blob_id()));
+            state.disk.waits(&envelope.hash()) && (unknown || !world.removals.is_empty())
+        }
+        Some(Standing::Member) | None => false,
+    }
 }
 
 /// Every survivor holds what any survivor holds, but for what had a short time to live.
@@ -283,14 +304,23 @@ pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
         app_has_everything_once(world, *device)?;
     }
     relays_are_full_again(world)?;
+    removals::everybody_has_the_key(world)?;
+    removals::nobody_outside_reads(world)?;
     names::everybody_agrees(world)?;
     let alive: BTreeSet<_> = survivors.iter().map(|device| world.devices[*device].id).collect();
-    for ((device, id), Unnoticed { read: (cursor, run), .. }) in
+    for ((device, id), Unnoticed { log_id, read: (cursor, run), .. }) in
         world.truth.unnoticed.iter().filter(|((device, _), _)| alive.contains(device))
     {
         // Refilled in the very order it had before, a log is the same again, and there is nothing to notice.
-        let same = world.relays.iter().any(|relay| relay.id == *id && relay.log.run_at(cursor.get()) == Some(*run));
-        if !same {
+        let relay = world.relays.iter().find(|relay| relay.id == *id);
+        let same = relay.is_some_and(|relay| relay.logs().any(|log| log.run_at(cursor.get()) == Some(*run)));
+        // Where the group was moved meanwhile the log is another one, and nobody is blamed for that.
+        let moved = !world.removals.is_empty()
+            && world
+                .devices
+                .iter()
+                .any(|state| state.id == *device && state.knows_of(id).is_some_and(|state| state.log_id != *log_id));
+        if !same && !moved {
             return Err(Violation::new("6 tampering shows", format!("{device:?} never noticed what {id:?} lost")));
         }
     }
@@ -302,7 +332,11 @@ fn confirmed_reached_everybody(world: &World) -> Result<(), Violation> {
     for (token, (device, pushed)) in &world.truth.confirmed {
         let Some(row) = world.devices[*device].disk.at(pushed.cursor) else { continue };
         let blob_id = row.hash.blob_id();
-        if is_short_lived(row) || !world.relays.iter().any(|relay| relay.answers_for(&blob_id)) {
+        // Of a device that was removed counts what the others had by then.
+        if !world.is_left(*device)
+            || is_short_lived(row)
+            || !world.relays.iter().any(|relay| relay.answers_for(&blob_id))
+        {
             continue;
         }
         for survivor in world.survivors() {
@@ -374,12 +408,13 @@ fn app_has_everything_once(world: &World, device: usize) -> Result<(), Violation
 fn relays_are_full_again(world: &World) -> Result<(), Violation> {
     let alive: BTreeSet<_> = world.survivors().iter().map(|device| world.devices[*device].id).collect();
     for relay in &world.relays {
+        let Some(log) = world.log_in_use(relay) else { continue };
         for device in world.survivors() {
             let lasting = world.devices[device].disk.held.iter().filter(|row| !is_short_lived(row));
             for row in lasting {
                 let blob_id = row.hash.blob_id();
                 let owed = alive.contains(&row.sender) || relay.ever_stored(&blob_id);
-                if owed && !relay.log.ever_had(&blob_id) {
+                if owed && !log.ever_had(&blob_id) {
                     let what = format!("{:?} lacks {:?} {} ({:?})", relay.id, row.sender, row.seq, row.kind);
                     let kind = if row.kind == Kind::Data { "1 no loss" } else { "1 no loss (control)" };
                     return Err(Violation::new(kind, what));

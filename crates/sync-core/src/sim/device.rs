@@ -9,7 +9,7 @@ use super::{check::Violation, disk::Disk, network::SessionId};
 use crate::{
     engine::Engine,
     event::{Event, Now, RelayState, StoreOp, Token},
-    keys::DeviceKey,
+    keys::{DeviceKem, DeviceKey, GroupKeys},
     status::Badge,
 };
 
@@ -21,6 +21,9 @@ pub(crate) const WALL_MS: u64 = 1_790_000_000_000;
 pub(crate) struct Device {
     pub(crate) id: DeviceId,
     pub(crate) key: Arc<DeviceKey>,
+    pub(crate) kem: Arc<DeviceKem>,
+    /// What it was given when it joined. What it learnt since is in the commits on its disk.
+    pub(crate) keys: Arc<GroupKeys>,
     pub(crate) disk: Disk,
     pub(crate) engine: Option<Engine>,
     /// Counts starts: what was meant for an earlier one is not delivered.
@@ -46,11 +49,13 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    pub(crate) fn new(key: DeviceKey) -> Self {
+    pub(crate) fn new(key: DeviceKey, kem: DeviceKem, keys: Arc<GroupKeys>) -> Self {
         let id = key.device_id();
         Self {
             id,
             key: Arc::new(key),
+            kem: Arc::new(kem),
+            keys,
             disk: Disk::new(id, Vec::new()),
             engine: None,
             boot: 0,

@@ -66,6 +66,7 @@ impl Disk {
                     let expected = Seq::START;
                     self.senders.insert(sender, SenderRow { sender, seq, hash, holes: Vec::new(), expected });
                 }
+                StoreOp::Reseal(row) => self.hold_again(row)?,
                 StoreOp::Take(row) => self.hold(row)?,
                 StoreOp::Sender(row) => {
                     self.senders.insert(row.sender, row);
@@ -112,6 +113,28 @@ impl Disk {
         self.blob_ids.insert(row.hash.blob_id());
         self.held.push(row);
         Ok(())
+    }
+
+    /// An own envelope takes the place of the one that was there.
+    fn hold_again(&mut self, row: HeldRow) -> Result<(), Violation> {
+        let place = self.held.iter_mut().find(|held| held.sender == row.sender && held.seq == row.seq);
+        let Some(held) = place.filter(|held| held.push_id == row.push_id && held.cursor == row.cursor) else {
+            return Err(Violation::new("once", format!("{:?} {} is sealed again as another", row.sender, row.seq)));
+        };
+        self.hashes.remove(&held.hash);
+        self.blob_ids.remove(&held.hash.blob_id());
+        self.hashes.insert(row.hash, (row.sender, row.seq));
+        self.blob_ids.insert(row.hash.blob_id());
+        if let Some(newest) = self.senders.get_mut(&row.sender).filter(|newest| newest.seq == row.seq) {
+            newest.hash = row.hash;
+        }
+        *held = row;
+        Ok(())
+    }
+
+    /// Own envelopes up to here were, or are about to be, offered to somebody.
+    pub(crate) fn offered(&self) -> Seq {
+        self.offered
     }
 
     /// Something is put aside that can't be read here.

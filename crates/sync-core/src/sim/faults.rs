@@ -1,5 +1,7 @@
 //! What goes wrong, when, and for how long.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use sync_types::{
     PushId,
@@ -32,6 +34,10 @@ enum Kind {
     Nap,
     Forgery,
     Newer,
+    Remove,
+    Strike,
+    Rotate,
+    Leave,
 }
 
 impl World {
@@ -76,6 +82,11 @@ impl World {
             (Kind::Nap, faults.naps),
             (Kind::Forgery, faults.forgery),
             (Kind::Newer, faults.newer),
+            (Kind::Remove, faults.removals),
+            (Kind::Remove, faults.removals),
+            (Kind::Strike, faults.removals),
+            (Kind::Rotate, faults.removals),
+            (Kind::Leave, faults.removals),
         ];
         let kinds: Vec<_> = kinds.into_iter().filter(|(_, wanted)| *wanted).map(|(kind, _)| kind).collect();
         if self.calm || kinds.is_empty() {
@@ -99,14 +110,13 @@ impl World {
             Kind::Wipe => {
                 self.take_down(relay, lasts);
                 self.relays[relay].wipe();
-                self.truth.lost(&self.relays[relay].id, 0, &self.devices);
+                self.truth.lost(&self.relays[relay], &self.devices);
             }
             Kind::Copy => self.relays[relay].copy(),
             Kind::Restore => {
                 self.take_down(relay, lasts);
                 if self.relays[relay].roll_back() {
-                    let head = self.relays[relay].log.head();
-                    self.truth.lost(&self.relays[relay].id, head, &self.devices);
+                    self.truth.lost(&self.relays[relay], &self.devices);
                 }
             }
             Kind::Full => {
@@ -133,10 +143,24 @@ impl World {
                     self.feed(device, Input::Online { online: false })?;
                 }
             }
+            Kind::Remove => {
+                let other = self.dice.index(self.devices.len());
+                self.remove(device, other, true)?;
+            }
+            Kind::Strike => {
+                let other = self.dice.index(self.devices.len());
+                self.remove(device, other, false)?;
+            }
+            Kind::Rotate => self.rotate(device)?,
+            Kind::Leave => {
+                if self.survivors().len() > 2 {
+                    self.leave(device)?;
+                }
+            }
             Kind::Forgery => self.forge(device, relay),
             Kind::Newer => {
                 if let Some(envelope) = self.sealed_by_a_newer_version(device) {
-                    let out = self.relays[relay].inject(envelope, self.now_ms);
+                    let out = self.relays[relay].inject(&envelope, self.now_ms);
                     self.send_from_relay(out);
                 }
             }
@@ -147,6 +171,7 @@ impl World {
     /// A member, together with the relay, makes up an envelope of another member. It can seal, but not sign.
     fn forge(&mut self, victim: usize, relay: usize) {
         let victim = &self.devices[victim];
+        let Some(keys) = victim.engine.as_ref().map(|engine| Arc::clone(engine.keys())) else { return };
         let Some(newest) = victim.disk.senders.get(&victim.id) else { return };
         let draft = Draft {
             kind: sync_types::Kind::Data,
@@ -158,11 +183,11 @@ impl World {
             payload: Bytes::from_static(b"forged!!"),
             compress: false,
         };
-        let sealed = seal::seal(&self.keys, &victim.key, draft, self.dice.rng());
+        let sealed = seal::seal(&keys, &victim.key, draft, self.dice.rng());
         let mut forged = sealed.as_bytes().to_vec();
         let signature = forged.len() - SIGNATURE_LEN;
         forged[signature..].reverse();
-        let out = self.relays[relay].inject(forged.into(), self.now_ms);
+        let out = self.relays[relay].inject(&forged.into(), self.now_ms);
         self.send_from_relay(out);
     }
 

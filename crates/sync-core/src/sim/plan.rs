@@ -39,6 +39,8 @@ pub struct Faults {
     pub newer: bool,
     /// Of a thousand pages, how many a relay begins too late, as if cursors had holes.
     pub holes: u64,
+    /// Devices are removed and leave, and keys are rotated.
+    pub removals: bool,
 }
 
 /// One run.
@@ -87,6 +89,7 @@ impl Plan {
             forgery: rng.chance(100),
             newer: false,
             holes: 0,
+            removals: false,
         };
         let devices = rng.range(2, 4) as usize;
         let relays = if rng.chance(100) { 2 } else { 1 };
@@ -94,6 +97,7 @@ impl Plan {
         let late_joiner = devices > 2 && rng.chance(400);
         faults.newer = rng.chance(50);
         faults.holes = if rng.chance(100) { rng.range(1, 100) } else { 0 };
+        faults.removals = rng.chance(350);
         Self { seed, devices, relays, pushes, duration_ms, late_joiner, faults }
     }
 }

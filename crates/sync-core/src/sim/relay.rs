@@ -1,92 +1,56 @@
-//! A relay, as PROTOCOL.md describes it: the log, and what it says to whom. The real one is tested elsewhere,
-//! against the same rules.
+//! A relay, as PROTOCOL.md describes it: the logs, and what it says to whom. The real one is tested elsewhere, against the
+//! same rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use sync_types::{
-    BlobHash, BlobId, DeviceId, DeviceMsg, Envelope, ErrorCode, LogId, RelayCursor, RelayGroupId, RelayId, RelayMsg,
-    Run,
-    limits::PROTOCOL_VERSION,
-    message::{Gap, Limits, Page, Presence, Pull, Push, PushAck, Refused, Row, RowKind, Welcome, features},
+    AuthPublic, BlobHash, BlobId, DeviceId, DeviceMsg, Envelope, ErrorCode, LogId, RelayCursor, RelayGroupId, RelayId,
+    RelayMsg,
+    limits::{MOVED_PACKAGES_MAX, PROTOCOL_VERSION},
+    message::{
+        Gap, Hello, Left, Limits, Move, MoveAck, Moved, Page, Presence, Pull, Push, PushAck, Refused, Row, RowKind,
+        Welcome, features,
+    },
     sign,
     wire::AtMost,
 };
 
-use super::{device::WALL_MS, network::SessionId, plan::Dice};
+use super::{
+    device::WALL_MS,
+    log::{Log, LogRow, NewRow},
+    network::SessionId,
+    plan::Dice,
+};
 use crate::{
     protection::{Protection, Protections},
     seal,
 };
 
-#[derive(Clone, Debug)]
-pub(crate) struct LogRow {
-    pub(crate) blob_id: BlobId,
-    run: Run,
-    pub(crate) envelope: Option<Bytes>,
-    pub(crate) at_ms: u64,
-    expires_ms: Option<u64>,
-    over: SessionId,
-}
-
-impl LogRow {
-    /// A device sent it, rather than the relay making it up.
-    pub(crate) fn was_pushed(&self) -> bool {
-        self.over != 0
-    }
-
-    /// Whether its time to live has ended.
-    pub(crate) fn is_over(&self, now_ms: u64) -> bool {
-        self.expires_ms.is_some_and(|at| at <= now_ms)
-    }
-}
-
-/// One group's log. Row `i` has cursor `floor + 1 + i`.
-#[derive(Clone, Debug)]
-pub(crate) struct Log {
-    id: LogId,
-    pub(crate) rows: Vec<LogRow>,
-    floor: u64,
-    floor_run: Run,
-    ids: BTreeSet<BlobId>,
-}
-
-impl Log {
-    fn new(id: LogId) -> Self {
-        Self { id, rows: Vec::new(), floor: 0, floor_run: Run::START, ids: BTreeSet::new() }
-    }
-
-    pub(crate) fn head(&self) -> u64 {
-        self.floor + self.rows.len() as u64
-    }
-
-    /// Whether the envelope is in the log, or has left it when its time was over.
-    pub(crate) fn ever_had(&self, blob_id: &BlobId) -> bool {
-        self.ids.contains(blob_id)
-    }
-
-    pub(crate) fn run_at(&self, cursor: u64) -> Option<Run> {
-        match cursor.checked_sub(self.floor)? {
-            0 => Some(self.floor_run),
-            above => self.rows.get(above as usize - 1).map(|row| row.run),
-        }
-    }
-
-    fn find(&self, blob_id: &BlobId) -> Option<(u64, &LogRow)> {
-        let index = self.rows.iter().position(|row| row.blob_id == *blob_id)?;
-        Some((self.floor + 1 + index as u64, &self.rows[index]))
-    }
-}
-
 #[derive(Debug)]
 struct Session {
     device: DeviceId,
-    greeted: bool,
+    group: Option<RelayGroupId>,
     /// The request being followed, and the last row sent for it.
     follow: Option<(u32, u64)>,
 }
 
-/// One relay and its one group.
+/// What a relay keeps on its disk.
+#[derive(Clone, Debug, Default)]
+struct Database {
+    logs: BTreeMap<RelayGroupId, Log>,
+    /// Ids that are over, and what was left for those who still come with them.
+    over: BTreeMap<RelayGroupId, Over>,
+}
+
+#[derive(Clone, Debug)]
+struct Over {
+    /// Where the group went, as was last said.
+    to: RelayGroupId,
+    packages: Vec<Bytes>,
+}
+
+/// One relay, and the group under every id that it was ever known by.
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) id: RelayId,
@@ -97,8 +61,8 @@ pub(crate) struct Relay {
     /// Of a thousand pages, how many begin too late.
     pub(crate) holes: u64,
     lagging: bool,
-    pub(crate) log: Log,
-    copies: Vec<Log>,
+    disk: Database,
+    copies: Vec<Database>,
     /// Everything that was ever on its disk, whatever became of it.
     ever: BTreeSet<BlobId>,
     /// What went with a database that was wiped or restored: nobody's fault but its operator's.
@@ -115,16 +79,14 @@ pub(crate) type Outgoing = Vec<(SessionId, RelayMsg)>;
 
 impl Relay {
     pub(crate) fn new(mut dice: Dice, holes: u64, protections: Protections) -> Self {
-        let id = RelayId::from_bytes(dice.bytes());
-        let log = Log::new(LogId::from_bytes(dice.bytes()));
         Self {
-            id,
+            id: RelayId::from_bytes(dice.bytes()),
             up: true,
             boot: 0,
             full: 0,
             holes,
             lagging: false,
-            log,
+            disk: Database::default(),
             copies: Vec::new(),
             ever: BTreeSet::new(),
             sessions: BTreeMap::new(),
@@ -146,8 +108,33 @@ impl Relay {
         self.ever.contains(blob_id)
     }
 
+    /// All logs there are.
+    pub(crate) fn logs(&self) -> impl Iterator<Item = &Log> {
+        self.disk.logs.values()
+    }
+
+    /// The log that holds the most.
+    pub(crate) fn largest(&self) -> Option<&Log> {
+        self.logs().max_by_key(|log| log.rows.len())
+    }
+
+    /// The log under this id.
+    pub(crate) fn log_of(&self, group: &RelayGroupId) -> Option<&Log> {
+        self.disk.logs.get(group)
+    }
+
+    /// The log that a session reads.
+    pub(crate) fn log_of_session(&self, session: SessionId) -> Option<&Log> {
+        self.log_of(self.sessions.get(&session)?.group.as_ref()?)
+    }
+
+    /// Everything that was left for members who were away.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &Bytes> {
+        self.disk.over.values().flat_map(|over| &over.packages)
+    }
+
     pub(crate) fn accept(&mut self, session: SessionId, device: DeviceId) {
-        self.sessions.insert(session, Session { device, greeted: false, follow: None });
+        self.sessions.insert(session, Session { device, group: None, follow: None });
     }
 
     pub(crate) fn closed(&mut self, session: SessionId) {
@@ -156,10 +143,10 @@ impl Relay {
 
     /// Tells everybody who is there.
     pub(crate) fn presence(&self) -> Outgoing {
-        let greeted = || self.sessions.iter().filter(|(_, state)| state.greeted);
-        let devices: Vec<_> = greeted().map(|(_, state)| state.device).collect();
-        let presence = || Presence { devices: AtMost(devices.clone()) };
-        greeted().map(|(session, _)| (*session, presence().into())).collect()
+        let greeted = || self.sessions.iter().filter_map(|(id, state)| Some((*id, state.group?, state.device)));
+        let others = |group| greeted().filter(move |(_, other, _)| *other == group).map(|(_, _, device)| device);
+        let tell = |(session, group, _)| (session, Presence { devices: AtMost(others(group).collect()) }.into());
+        greeted().map(tell).collect()
     }
 
     /// The process ends: what was not committed is gone, and so is every session.
@@ -170,31 +157,28 @@ impl Relay {
         self.pending.clear();
         if !self.protections.hold(Protection::CommitBeforeAck) {
             // What was acknowledged from memory goes with it.
-            let unsaved = self.dice.range(0, 4).min(self.log.rows.len() as u64);
-            for row in self.log.rows.split_off(self.log.rows.len() - unsaved as usize) {
-                self.log.ids.remove(&row.blob_id);
-            }
+            let unsaved = self.dice.range(0, 4) as usize;
+            self.disk.logs.values_mut().for_each(|log| drop(log.cut(unsaved)));
         }
     }
 
     pub(crate) fn wipe(&mut self) {
-        self.lost.extend(&self.log.ids);
-        self.log = Log::new(LogId::from_bytes(self.dice.bytes()));
+        self.lost.extend(self.disk.logs.values().flat_map(|log| &log.ids));
+        self.disk = Database::default();
         self.copies.clear();
         self.acked.clear();
     }
 
     pub(crate) fn copy(&mut self) {
-        self.copies.push(self.log.clone());
+        self.copies.push(self.disk.clone());
     }
 
     /// Restores an earlier copy, or one of just now that lacks the last few rows. Whether there was one.
     pub(crate) fn roll_back(&mut self) -> bool {
-        if self.dice.chance(500) && !self.log.rows.is_empty() {
-            let few = self.dice.range(1, 5).min(self.log.rows.len() as u64) as usize;
-            for row in self.log.rows.split_off(self.log.rows.len() - few) {
-                self.log.ids.remove(&row.blob_id);
-                self.lost.insert(row.blob_id);
+        if self.dice.chance(500) && self.logs().any(|log| !log.rows.is_empty()) {
+            let few = self.dice.range(1, 5) as usize;
+            for log in self.disk.logs.values_mut() {
+                self.lost.extend(log.cut(few));
             }
             return true;
         }
@@ -203,87 +187,159 @@ impl Relay {
         }
         let index = self.dice.index(self.copies.len());
         self.copies.truncate(index + 1);
-        let before = std::mem::take(&mut self.log.ids);
-        self.log = self.copies.pop().unwrap_or_else(|| self.log.clone());
-        self.lost.extend(before.difference(&self.log.ids));
+        let before: BTreeSet<BlobId> = self.disk.logs.values().flat_map(|log| log.ids.iter().copied()).collect();
+        self.disk = self.copies.pop().unwrap_or_default();
+        let after: BTreeSet<BlobId> = self.disk.logs.values().flat_map(|log| log.ids.iter().copied()).collect();
+        self.lost.extend(before.difference(&after));
         true
     }
 
     /// Envelopes whose time is over leave; what everybody has seen of that leaves altogether.
     pub(crate) fn clean_up(&mut self, now_ms: u64) {
-        for row in &mut self.log.rows {
-            if row.is_over(now_ms) {
-                row.envelope = None;
-            }
-        }
         let seen = self.acked.values().copied().min().unwrap_or(0);
-        while self.log.floor < seen && self.log.rows.first().is_some_and(|row| row.envelope.is_none()) {
-            let row = self.log.rows.remove(0);
-            self.log.floor += 1;
-            self.log.floor_run = row.run;
-        }
+        self.disk.logs.values_mut().for_each(|log| log.clean_up(now_ms, seen));
     }
 
     /// Takes in a message. Pushes are answered by [`Self::commit`].
-    pub(crate) fn receive(&mut self, session: SessionId, exporter: &[u8; 32], message: DeviceMsg) -> Outgoing {
+    pub(crate) fn receive(
+        &mut self,
+        session: SessionId,
+        exporter: &[u8; 32],
+        message: DeviceMsg,
+        now_ms: u64,
+    ) -> Outgoing {
         let Some(state) = self.sessions.get_mut(&session) else { return Vec::new() };
         match message {
-            DeviceMsg::Hello(hello) => {
-                let signed = sign::hello(&hello.group, &state.device, &self.id, exporter);
-                let signer = DeviceId::from_bytes(*hello.auth_public.as_bytes());
-                let signature = hello.signature.as_ref().try_into().unwrap_or([0; 64]);
-                if hello.group != RelayGroupId::of(&hello.auth_public)
-                    || !seal::signature_holds(&signer, &signed, &signature)
-                {
-                    return refuse(session, 0, ErrorCode::AuthFailed);
-                }
-                state.greeted = true;
-                self.acked.entry(state.device).or_insert(0);
-                let welcome = Welcome {
-                    version: PROTOCOL_VERSION,
-                    relay: self.id,
-                    log_id: self.log.id,
-                    max_cursor: RelayCursor::new(self.log.head()),
-                    floor_cursor: RelayCursor::new(self.log.floor),
-                    pending_count: self.log.head().saturating_sub(hello.last_cursor.get()),
-                    limits: Limits {
-                        blob_len_max: 1 << 20,
-                        group_bytes_max: 100 << 20,
-                        ttl_s_default: 0,
-                        ttl_s_max: 0,
-                        burst: 50_000,
-                        per_minute: 100,
-                    },
-                    features: features::PRESENCE,
-                };
-                let mut out = vec![(session, welcome.into())];
-                out.extend(self.presence());
-                out
-            }
-            _ if !state.greeted => refuse(session, 0, ErrorCode::NotGreeted),
+            DeviceMsg::Hello(hello) => self.hello(session, exporter, &hello),
+            DeviceMsg::Move(moving) => self.move_group(session, exporter, moving, now_ms),
+            _ if state.group.is_none() => refuse(session, 0, ErrorCode::NotGreeted),
             DeviceMsg::Push(push) => {
                 self.pending.push((session, push));
                 Vec::new()
             }
             DeviceMsg::Pull(pull) => self.pull(session, &pull),
             DeviceMsg::Ack(ack) => {
+                let head = state.group.and_then(|group| self.disk.logs.get(&group)).map_or(0, Log::head);
                 let seen = self.acked.entry(state.device).or_insert(0);
-                *seen = (*seen).max(ack.cursor.get().min(self.log.head()));
+                *seen = (*seen).max(ack.cursor.get().min(head));
                 Vec::new()
             }
             DeviceMsg::Get(get) => refuse(session, get.id, ErrorCode::NotFound),
-            DeviceMsg::Move(moving) => refuse(session, moving.id, ErrorCode::Unsupported),
         }
+    }
+
+    fn hello(&mut self, session: SessionId, exporter: &[u8; 32], hello: &Hello) -> Outgoing {
+        let Some(state) = self.sessions.get_mut(&session) else { return Vec::new() };
+        let signed = sign::hello(&hello.group, &state.device, &self.id, exporter);
+        if !is_signed((&hello.group, &hello.auth_public), &signed, &hello.signature) {
+            return refuse(session, 0, ErrorCode::AuthFailed);
+        }
+        if let Some(over) = self.disk.over.get(&hello.group) {
+            return vec![(session, Moved { packages: AtMost(over.packages.clone()) }.into())];
+        }
+        state.group = Some(hello.group);
+        self.acked.entry(state.device).or_insert(0);
+        let dice = &mut self.dice;
+        let log = self.disk.logs.entry(hello.group).or_insert_with(|| Log::new(LogId::from_bytes(dice.bytes())));
+        let welcome = Welcome {
+            version: PROTOCOL_VERSION,
+            relay: self.id,
+            log_id: log.id,
+            max_cursor: RelayCursor::new(log.head()),
+            floor_cursor: RelayCursor::new(log.floor),
+            pending_count: log.head().saturating_sub(hello.last_cursor.get()),
+            limits: Limits {
+                blob_len_max: 1 << 20,
+                group_bytes_max: 100 << 20,
+                ttl_s_default: 0,
+                ttl_s_max: 0,
+                burst: 50_000,
+                per_minute: 100,
+            },
+            features: features::PRESENCE | features::MOVE,
+        };
+        let mut out = vec![(session, welcome.into())];
+        out.extend(self.presence());
+        out
+    }
+
+    /// Ids are over, and the group is another from now on.
+    fn move_group(&mut self, session: SessionId, exporter: &[u8; 32], moving: Move, now_ms: u64) -> Outgoing {
+        let Some(state) = self.sessions.get(&session) else { return Vec::new() };
+        let signed =
+            |group, package: &[u8]| sign::moved(group, (&state.device, &self.id, exporter), &moving.group, package);
+        let new = (&moving.group, &moving.auth_public);
+        let all_signed = is_signed(new, &signed(&moving.group, &[]), &moving.signature)
+            && moving.over.0.iter().all(|over| {
+                let ends = over.group != moving.group;
+                ends && is_signed(
+                    (&over.group, &over.auth_public),
+                    &signed(&over.group, &over.package),
+                    &over.signature,
+                )
+            });
+        if !all_signed {
+            return refuse(session, moving.id, ErrorCode::AuthFailed);
+        }
+        // The one who says so may be behind itself.
+        let mut group = moving.group;
+        let mut met = BTreeSet::new();
+        while let Some(over) = self.disk.over.get(&group).filter(|_| met.insert(group)) {
+            group = over.to;
+        }
+        let is_over = |group: &RelayGroupId| moving.over.0.iter().any(|over| over.group == *group);
+        if met.contains(&group) || is_over(&group) {
+            return refuse(session, moving.id, ErrorCode::GroupMoved);
+        }
+        let mut logs: Vec<_> = moving.over.0.iter().filter_map(|over| self.disk.logs.remove(&over.group)).collect();
+        logs.sort_by_key(|log| std::cmp::Reverse(log.rows.len()));
+        for log in logs {
+            match self.disk.logs.get_mut(&group) {
+                Some(known) => known.merge(log, now_ms),
+                None => drop(self.disk.logs.insert(group, log)),
+            }
+        }
+        self.acked.retain(|device, _| moving.remaining.0.contains(device));
+        let mut others = Vec::new();
+        for over in &moving.over.0 {
+            let known = self.disk.over.entry(over.group).or_insert_with(|| Over { to: group, packages: Vec::new() });
+            if over.group != group {
+                known.to = moving.group;
+            }
+            let packages = &mut known.packages;
+            let left = packages.iter().filter(|package| **package != over.package);
+            others.extend(left.map(|package| Left { group: over.group, package: package.clone() }));
+            if !packages.contains(&over.package) {
+                packages.push(over.package.clone());
+                if packages.len() > MOVED_PACKAGES_MAX {
+                    packages.remove(0);
+                }
+            }
+        }
+        others.truncate(MOVED_PACKAGES_MAX);
+        let mut out = vec![(session, MoveAck { id: moving.id, others: AtMost(others) }.into())];
+        let ended = |state: &Session| moving.over.0.iter().any(|over| Some(over.group) == state.group);
+        let ended: Vec<_> = self.sessions.iter().filter(|(_, state)| ended(state)).map(|(id, _)| *id).collect();
+        for session in ended {
+            out.extend(refuse(session, 0, ErrorCode::GroupMoved));
+            self.sessions.remove(&session);
+            self.pending.retain(|(of, _)| *of != session);
+        }
+        // What another log held is news for those who follow this one.
+        for session in self.sessions.keys().copied().collect::<Vec<_>>() {
+            out.extend(self.pages(session));
+        }
+        out
     }
 
     fn pull(&mut self, session: SessionId, pull: &Pull) -> Outgoing {
         let after = pull.after.get();
-        if after < self.log.floor {
-            let gap =
-                Gap { id: pull.id, floor_cursor: RelayCursor::new(self.log.floor), floor_run: self.log.floor_run };
+        let Some(log) = self.log_of_session(session) else { return Vec::new() };
+        if after < log.floor {
+            let gap = Gap { id: pull.id, floor_cursor: RelayCursor::new(log.floor), floor_run: log.floor_run };
             return vec![(session, gap.into())];
         }
-        if self.log.run_at(after) != Some(pull.run) && self.protections.hold(Protection::RunCompared) {
+        if log.run_at(after) != Some(pull.run) && self.protections.hold(Protection::RunCompared) {
             return refuse(session, pull.id, ErrorCode::LogForked);
         }
         if let Some(state) = self.sessions.get_mut(&session) {
@@ -291,7 +347,7 @@ impl Relay {
         }
         let mut out = self.pages(session);
         if out.is_empty() {
-            out.push((session, self.page(session, pull.id, after, 0).into()));
+            out.extend(self.page(session, pull.id, after, 0).map(|page| (session, page.into())));
         }
         out
     }
@@ -300,13 +356,14 @@ impl Relay {
     fn pages(&mut self, session: SessionId) -> Outgoing {
         let mut out = Vec::new();
         while let Some((id, sent)) = self.sessions.get(&session).and_then(|state| state.follow) {
-            if sent >= self.log.head() || sent < self.log.floor {
+            let Some((head, floor)) = self.log_of_session(session).map(|log| (log.head(), log.floor)) else { break };
+            if sent >= head || sent < floor {
                 break;
             }
             let hole = self.holes > 0 && self.dice.chance(self.holes);
             let from = sent + u64::from(hole);
-            let count = self.dice.range(1, 12).min(self.log.head() - from);
-            out.push((session, self.page(session, id, from, count).into()));
+            let count = self.dice.range(1, 12).min(head - from);
+            out.extend(self.page(session, id, from, count).map(|page| (session, page.into())));
             if let Some(state) = self.sessions.get_mut(&session) {
                 state.follow = Some((id, from + count));
             }
@@ -314,8 +371,9 @@ impl Relay {
         out
     }
 
-    fn page(&self, session: SessionId, id: u32, after: u64, count: u64) -> Page {
-        let skip = (after - self.log.floor) as usize;
+    fn page(&self, session: SessionId, id: u32, after: u64, count: u64) -> Option<Page> {
+        let log = self.log_of_session(session)?;
+        let skip = (after - log.floor) as usize;
         let row = |row: &LogRow| {
             let (kind, bytes) = match &row.envelope {
                 _ if row.over == session => (RowKind::Yours, Bytes::copy_from_slice(row.blob_id.as_bytes())),
@@ -324,16 +382,18 @@ impl Relay {
             };
             Row { kind: kind as u8, timestamp_ms: WALL_MS + row.at_ms, bytes }
         };
-        let rows: Vec<_> = self.log.rows.iter().skip(skip).take(count as usize).map(row).collect();
-        Page { id, after: RelayCursor::new(after), rows: rows.into(), max_cursor: RelayCursor::new(self.log.head()) }
+        let rows: Vec<_> = log.rows.iter().skip(skip).take(count as usize).map(row).collect();
+        let max_cursor = RelayCursor::new(log.head());
+        Some(Page { id, after: RelayCursor::new(after), rows: rows.into(), max_cursor })
     }
 
-    /// Puts an envelope of unknown origin into the log, as only the relay itself could.
-    pub(crate) fn inject(&mut self, envelope: Bytes, now_ms: u64) -> Outgoing {
-        let blob_id = BlobHash::of_bytes(&envelope).blob_id();
-        let run = self.log.run_at(self.log.head()).unwrap_or(self.log.floor_run).then(&blob_id);
-        let (envelope, at_ms) = (Some(envelope), now_ms);
-        self.log.rows.push(LogRow { blob_id, run, envelope, at_ms, expires_ms: None, over: 0 });
+    /// Puts an envelope of unknown origin into every log, as only the relay itself could.
+    pub(crate) fn inject(&mut self, envelope: &Bytes, now_ms: u64) -> Outgoing {
+        let blob_id = BlobHash::of_bytes(envelope).blob_id();
+        for log in self.disk.logs.values_mut() {
+            let row = NewRow { envelope: envelope.clone(), at_ms: now_ms, expires_ms: None, over: 0 };
+            log.append(blob_id, row);
+        }
         self.commit(now_ms)
     }
 
@@ -354,22 +414,21 @@ impl Relay {
                 out.extend(refuse(session, push.id, ErrorCode::BadEnvelope));
                 continue;
             };
+            let group = self.sessions.get(&session).and_then(|state| state.group);
+            let Some(log) = group.and_then(|group| self.disk.logs.get_mut(&group)) else { continue };
             let blob_id = BlobHash::of(&envelope).blob_id();
-            let known = self.log.find(&blob_id).map(|(cursor, row)| (cursor, row.run));
+            let known = log.find(&blob_id).map(|(cursor, row)| (cursor, row.run));
             if known.is_none() && self.dice.chance(self.full) {
                 out.extend(refuse(session, push.id, ErrorCode::StorageFull));
                 continue;
             }
             let (cursor, run) = known.unwrap_or_else(|| {
-                let run = self.log.run_at(self.log.head()).unwrap_or(self.log.floor_run).then(&blob_id);
                 let ttl_s = u64::from(envelope.header().ttl_s);
                 let expires_ms =
                     (ttl_s > 0).then(|| now_ms + ttl_s.saturating_sub(u64::from(push.age_s)).saturating_mul(1_000));
-                let (envelope, at_ms) = (Some(push.envelope), now_ms);
-                self.log.rows.push(LogRow { blob_id, run, envelope, at_ms, expires_ms, over: session });
-                self.log.ids.insert(blob_id);
+                log.ids.insert(blob_id);
                 self.ever.insert(blob_id);
-                (self.log.head(), run)
+                log.append(blob_id, NewRow { envelope: push.envelope, at_ms: now_ms, expires_ms, over: session })
             });
             let ack = PushAck { id: push.id, blob_id, cursor: RelayCursor::new(cursor), run, timestamp_ms: now_ms };
             out.push((session, ack.into()));
@@ -386,6 +445,13 @@ impl Relay {
         }
         out
     }
+}
+
+/// Whether a key that an id is the hash of has signed this.
+fn is_signed((group, auth_public): (&RelayGroupId, &AuthPublic), signed: &[u8], signature: &Bytes) -> bool {
+    let signer = DeviceId::from_bytes(*auth_public.as_bytes());
+    let signature = signature.as_ref().try_into().unwrap_or([0; 64]);
+    *group == RelayGroupId::of(auth_public) && seal::signature_holds(&signer, signed, &signature)
 }
 
 fn refuse(session: SessionId, id: u32, code: ErrorCode) -> Outgoing {

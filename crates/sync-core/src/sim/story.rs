@@ -1,7 +1,7 @@
 //! Stories: a [`World`] in which only that goes wrong which the story says.
 
 use bytes::Bytes;
-use sync_types::{Kind, LocalCursor, PushId};
+use sync_types::{KeyId, Kind, LocalCursor, PushId};
 
 use super::{
     check,
@@ -162,9 +162,8 @@ impl Story {
 
     /// A stopped relay loses its database.
     pub fn wipe_relay(&mut self, relay: RelayIndex) {
-        let id = self.0.relays[relay].id;
         self.0.relays[relay].wipe();
-        self.0.truth.lost(&id, 0, &self.0.devices);
+        self.0.truth.lost(&self.0.relays[relay], &self.0.devices);
     }
 
     /// A copy of the relay's database is put aside.
@@ -174,10 +173,8 @@ impl Story {
 
     /// A stopped relay is started from the copy.
     pub fn restore_relay(&mut self, relay: RelayIndex) {
-        let id = self.0.relays[relay].id;
         assert!(self.0.relays[relay].roll_back(), "there is a copy");
-        let head = self.0.relays[relay].log.head();
-        self.0.truth.lost(&id, head, &self.0.devices);
+        self.0.truth.lost(&self.0.relays[relay], &self.0.devices);
     }
 
     /// The relay takes no new envelopes for want of room, or does again.
@@ -193,7 +190,8 @@ impl Story {
 
     /// How many envelopes the relay's log holds.
     pub fn on_relay(&self, relay: RelayIndex) -> usize {
-        self.0.relays[relay].log.rows.iter().filter(|row| row.envelope.is_some()).count()
+        let rows = self.0.relays[relay].largest().map(|log| &log.rows);
+        rows.map_or(0, |rows| rows.iter().filter(|row| row.envelope.is_some()).count())
     }
 
     /// Another device joins, let in by the first that runs.
@@ -202,6 +200,42 @@ impl Story {
         self.0.later(0, Happening::Join { device });
         self.wait_ms(1);
         device
+    }
+
+    /// A person on a device removes another: with new keys for those who are left, or by striking it off.
+    pub fn remove(&mut self, on: DeviceIndex, device: DeviceIndex, rekey: bool) {
+        self.0.remove(on, device, rekey).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// A person on a device gives the group new keys.
+    pub fn rotate(&mut self, on: DeviceIndex) {
+        self.0.rotate(on).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// A person takes a device out of the group.
+    pub fn leave(&mut self, device: DeviceIndex) {
+        self.0.leave(device).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// Whether a device takes another for a member.
+    pub fn counts(&self, on: DeviceIndex, device: DeviceIndex) -> bool {
+        let engine = self.0.devices[on].engine.as_ref().expect("the device runs");
+        engine.roster().is_member(&self.0.devices[device].id)
+    }
+
+    /// The key that a device seals under.
+    pub fn key(&self, device: DeviceIndex) -> KeyId {
+        self.0.devices[device].engine.as_ref().expect("the device runs").keys().current().key_id()
+    }
+
+    /// Whether a device has a key.
+    pub fn has_key(&self, device: DeviceIndex, key: KeyId) -> bool {
+        self.0.devices[device].engine.as_ref().expect("the device runs").keys().get(&key).is_some()
+    }
+
+    /// The key that the newest envelope of a device is sealed under.
+    pub fn sealed_under(&self, device: DeviceIndex) -> KeyId {
+        sync_types::Envelope::parse(self.newest_of(device)).expect("stored envelopes parse").header().key_id
     }
 
     /// A copy of a device's profile is started as well, elsewhere and offline.
@@ -214,7 +248,7 @@ impl Story {
     /// The relay hands this to a device as one more row of the log it follows, as a hostile one might.
     pub fn inject(&mut self, relay: RelayIndex, envelope: Bytes) {
         let now_ms = self.0.now_ms;
-        let out = self.0.relays[relay].inject(envelope, now_ms);
+        let out = self.0.relays[relay].inject(&envelope, now_ms);
         self.0.send_from_relay(out);
     }
 

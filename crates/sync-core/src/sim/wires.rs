@@ -88,7 +88,7 @@ impl World {
         match frame {
             Frame::ToRelay(message) if session.relay_open => {
                 let had_pending = self.relays[relay].has_pending();
-                let out = self.relays[relay].receive(id, &Session::exporter(id), message);
+                let out = self.relays[relay].receive(id, &Session::exporter(id), message, self.now_ms);
                 if !had_pending && self.relays[relay].has_pending() {
                     let (delay, boot) = (self.dice.range(0, 4), self.relays[relay].boot);
                     self.later(delay, Happening::Commit { relay, boot });

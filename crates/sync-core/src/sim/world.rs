@@ -11,13 +11,14 @@ use super::{
     network::{Cuts, Frame, Session, SessionId},
     plan::{Dice, Plan},
     relay::Relay,
+    removals::{self, Removals},
 };
 use crate::{
     engine::{Engine, Setup},
     event::{Action, Input, Load, StoreOp, Wait},
-    keys::{DeviceKem, DeviceKey, GroupKeys},
+    keys::{DeviceKem, DeviceKey, EpochSecret, GroupKeys},
     protection::{Protection, Protections},
-    roster::{Genesis, JoinRequest, Profile},
+    roster::{EntryHash, Genesis, JoinRequest, Profile, without_boxes},
 };
 
 /// A stream that carries nothing is noticed after this, as QUIC's idle timeout does.
@@ -90,8 +91,10 @@ pub struct World {
     pub(super) relays: Vec<Relay>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) cuts: Cuts,
-    pub(super) keys: Arc<GroupKeys>,
+    /// Every key that any device ever made or was given.
+    pub(super) keys: GroupKeys,
     pub(super) truth: Truth,
+    pub(super) removals: Removals,
     pub(super) report: Report,
     /// Nothing goes wrong any more.
     pub(super) calm: bool,
@@ -103,8 +106,9 @@ impl World {
     /// A world whose first device has just made a group, and let all but a late joiner in.
     pub fn new(plan: Plan, without: Option<Protection>) -> Self {
         let mut dice = Dice::new(plan.seed ^ 0x5EED);
-        let keys = Arc::new(GroupKeys::generate(dice.rng()));
-        let devices = (0..plan.devices).map(|_| Device::new(DeviceKey::generate(dice.rng()))).collect();
+        let keys = GroupKeys::generate(dice.rng());
+        let first = Arc::new(keys.share());
+        let devices = (0..plan.devices).map(|_| fresh_device(&mut dice, &first)).collect();
         let protections = Protections::without(without);
         let relay = |_| Relay::new(Dice::new(dice.range(0, u64::MAX - 1)), plan.faults.holes, protections);
         let relays = (0..plan.relays).map(relay).collect();
@@ -119,6 +123,7 @@ impl World {
             cuts: Cuts::default(),
             keys,
             truth: Truth::default(),
+            removals: Removals::default(),
             report: Report::default(),
             calm: false,
             tokens: 0,
@@ -189,7 +194,8 @@ impl World {
 
     /// The members that are not gone for good.
     pub(super) fn survivors(&self) -> Vec<usize> {
-        (0..self.devices.len()).filter(|device| self.devices[*device].joined && !self.devices[*device].dead).collect()
+        let here = |device: &usize| self.devices[*device].joined && !self.devices[*device].dead;
+        (0..self.devices.len()).filter(here).filter(|device| self.is_left(*device)).collect()
     }
 
     pub(super) fn play_until(&mut self, until_ms: u64) -> Result<(), Violation> {
@@ -279,9 +285,8 @@ impl World {
     }
 
     fn found(&mut self) {
-        let kem = DeviceKem::generate(self.dice.rng());
         let founder = &mut self.devices[0];
-        let genesis = Genesis::create(&self.keys.group_id(), (&founder.key, &kem), &Self::profile(0), 0);
+        let genesis = Genesis::create(&self.keys.group_id(), (&founder.key, &founder.kem), &Self::profile(0), 0);
         founder.disk = super::disk::Disk::new(founder.id, vec![genesis]);
         founder.joined = true;
         self.later(0, Happening::Start { device: 0 });
@@ -298,14 +303,16 @@ impl World {
 
     /// A device more, outside the group.
     pub(super) fn add_device(&mut self) -> usize {
-        self.devices.push(Device::new(DeviceKey::generate(self.dice.rng())));
+        let first = Arc::new(self.keys.share());
+        self.devices.push(fresh_device(&mut self.dice, &first));
         self.devices.len() - 1
     }
 
     /// The same device once more, with a copy of its disk.
     pub(super) fn copy_device(&mut self, device: usize) -> usize {
         let original = &self.devices[device];
-        let mut copy = Device::new(DeviceKey::from_seed(original.key.seed()));
+        let (key, kem) = (DeviceKey::from_seed(original.key.seed()), DeviceKem::from_bytes(original.kem.as_bytes()));
+        let mut copy = Device::new(key, kem, Arc::clone(&original.keys));
         copy.disk = original.disk.clone();
         copy.joined = true;
         copy.online = false;
@@ -320,24 +327,29 @@ impl World {
             self.later(1_000, Happening::Join { device });
             return Ok(());
         };
-        let kem = DeviceKem::generate(self.dice.rng());
         let joiner = &self.devices[device];
         let group = self.keys.group_id();
-        let request = JoinRequest::create(&group, (&joiner.key, &kem), &Self::profile(device), self.dice.bytes());
-        let entry = request.admit(&group, &self.devices[inviter].key, self.now_ms);
+        let described = (&*joiner.key, &*joiner.kem);
+        let request = JoinRequest::create(&group, described, &Self::profile(device), self.dice.bytes());
         let boot = self.devices[inviter].boot;
-        self.feed(inviter, Input::Admit { entry: entry.clone() })?;
-        if !self.is_boot(inviter, boot) {
-            // The inviter crashed over it: the persons try again.
+        self.feed(inviter, Input::Admit { request })?;
+        let id = self.devices[device].id;
+        let granted = self.devices[inviter].engine.as_ref().filter(|_| self.is_boot(inviter, boot));
+        let Some(engine) = granted.filter(|engine| engine.roster().is_member(&id)) else {
+            // The inviter crashed over it, or may not any more: the persons try again.
             self.later(1_000, Happening::Join { device });
             return Ok(());
-        }
-        let mut roster = self.devices[inviter].disk.roster.clone();
-        if !roster.contains(&entry) {
-            roster.push(entry);
-        }
-        self.devices[device].disk = super::disk::Disk::new(self.devices[device].id, roster);
-        self.devices[device].joined = true;
+        };
+        // All commits but the newest without their boxes, as a grant has them.
+        let newest = |hash: &EntryHash| engine.roster().history().heads().any(|head| head.hash == *hash);
+        let entries = engine.roster().entries();
+        let roster =
+            entries.map(|(hash, entry)| if newest(hash) { entry.clone() } else { without_boxes(entry) }).collect();
+        let keys = Arc::clone(engine.keys());
+        let state = &mut self.devices[device];
+        state.disk = super::disk::Disk::new(id, roster);
+        state.keys = keys;
+        state.joined = true;
         self.start(device)
     }
 
@@ -347,8 +359,10 @@ impl World {
         let seed = self.dice.bytes();
         let setup = Setup {
             device_key: self.devices[device].key.clone(),
-            keys: self.keys.clone(),
+            kem: self.devices[device].kem.clone(),
+            keys: self.devices[device].keys.clone(),
             relays: self.relays.iter().map(|relay| relay.id).collect(),
+            rotate_after_ms: None,
         };
         let state = &mut self.devices[device];
         let stored = state.disk.stored();
@@ -377,10 +391,16 @@ impl World {
 
     /// Feeds the engine and performs what it asks for, crashing in between if the seed says so.
     pub(super) fn feed(&mut self, device: usize, input: Input) -> Result<(), Violation> {
+        removals::about_to_act(self, device);
         let state = &mut self.devices[device];
         let now = state.now(self.now_ms);
         let Some(engine) = &mut state.engine else { return Ok(()) };
         let actions: Vec<_> = engine.handle(now, input).collect();
+        for epoch in engine.keys().epochs() {
+            if self.keys.get(&epoch.key_id()).is_none() {
+                self.keys.insert(epoch.number(), EpochSecret::from_bytes(epoch.secret().as_bytes()));
+            }
+        }
         let boot = state.boot;
         for action in actions {
             self.perform(device, action)?;
@@ -462,7 +482,10 @@ impl World {
         let state = &mut self.devices[device];
         let notes = std::mem::take(&mut state.notes);
         state.disk.apply(notes)?;
-        state.disk.apply(ops)
+        let offered = state.disk.offered();
+        state.disk.apply(ops)?;
+        removals::offered_from(self, device, offered);
+        Ok(())
     }
 
     // ── What the app does ──
@@ -489,4 +512,8 @@ impl World {
         self.feed(device, Input::Push { token, payload, ttl_s, wait })?;
         Ok(Some(token))
     }
+}
+
+fn fresh_device(dice: &mut Dice, keys: &Arc<GroupKeys>) -> Device {
+    Device::new(DeviceKey::generate(dice.rng()), DeviceKem::generate(dice.rng()), Arc::clone(keys))
 }

@@ -204,7 +204,7 @@ impl Side for Inviting<'_> {
 
     fn deliver(&mut self, request: JoinRequest) -> Vec<PairingAction<JoinRequest>> {
         assert!(self.admitted.replace(request.device).is_none(), "delivered once");
-        let entry = request.admit(&self.host.keys().group_id(), &self.host.secrets.device, 2);
+        let entry = request.admit(&self.host.keys().group_id(), &self.host.secrets.device, 2, &[]);
         assert_eq!(self.host.roster.apply(entry), Ok(Change::Added(vec![request.device])));
         self.creator.grant(self.host.grant())
     }

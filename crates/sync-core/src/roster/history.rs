@@ -1,0 +1,402 @@
+//! Commits as they follow one another, which of them are valid, and what comes of that: who is removed, and under which
+//! epoch to seal.
+//!
+//! Commits form a directed acyclic graph, because two members may commit before they hear of each other. What it means
+//! follows from the graph and the order in which devices joined, and from nothing else: no clock, no order of arrival.
+//!
+//! - A commit **takes out** whom it removes, and with them those who came in through nobody else and whom it does not
+//!   count among the remaining: otherwise a removed device could let somebody in afterwards who commits in its place.
+//! - A commit is **well formed** if it follows from its ancestors: its committer was not taken out by them, everybody
+//!   who had a parent's secret and is not removed has a box, and nobody who is removed has one.
+//! - A well formed commit is **void** if a valid one that is neither before nor after it takes its committer out. If two
+//!   take each other's out, that of the device which is earlier in the roster stands.
+//! - The removed are those whom valid commits remove; how far their envelopes count is the furthest that one says.
+//!
+//! Invariant: parents stand before their children.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use sync_types::{
+    DeviceId, KeyId,
+    limits::{COMMITS_MAX, COMMITS_VOID_MAX, COMMITS_WAITING_MAX},
+};
+
+use super::{
+    Commit, Cutoff, EntryHash, RosterError,
+    family::{Family, Rank},
+};
+
+/// Which of the commits, by their place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Set(Vec<u64>);
+
+impl Set {
+    fn contains(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|word| word & (1 << (place % 64)) != 0)
+    }
+
+    fn insert(&mut self, place: usize) {
+        if self.0.len() <= place / 64 {
+            self.0.resize(place / 64 + 1, 0);
+        }
+        self.0[place / 64] |= 1 << (place % 64);
+    }
+
+    fn extend(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.0.len() * 64).filter(|place| self.contains(*place))
+    }
+}
+
+#[derive(Debug)]
+struct Node {
+    commit: Commit,
+    payload: Bytes,
+    /// All that came before it.
+    before: Set,
+}
+
+/// What a set of commits comes to.
+#[derive(Clone, Debug, Default)]
+struct Verdict {
+    void: Set,
+    removed: BTreeMap<DeviceId, Cutoff>,
+    /// Those among them who were removed with a new key: nothing is sealed any more under a secret that they had.
+    locked_out: BTreeSet<DeviceId>,
+    /// Valid commits that no valid one follows.
+    heads: Vec<usize>,
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    nodes: Vec<Node>,
+    places: BTreeMap<EntryHash, usize>,
+    /// Those whose parents, or whose committer's entry, have not come yet.
+    waiting: BTreeMap<EntryHash, (Commit, Bytes)>,
+    verdict: Verdict,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It counts from now on, for better or worse.
+    Yes,
+    /// It is here already; this time it came with its boxes.
+    Filled,
+    /// It is here already.
+    Known,
+    /// What it builds on is not here yet.
+    Waiting,
+}
+
+impl History {
+    /// Takes a commit, and those that waited for it.
+    pub(super) fn take(&mut self, commit: Commit, payload: Bytes, family: &Family<'_>) -> Result<Taken, RosterError> {
+        if let Some(place) = self.places.get(&commit.hash) {
+            let node = &mut self.nodes[*place];
+            if node.commit.has_boxes() || !commit.has_boxes() {
+                return Ok(Taken::Known);
+            }
+            (node.commit, node.payload) = (commit, payload);
+            return Ok(Taken::Filled);
+        }
+        if self.waiting.contains_key(&commit.hash) {
+            return Ok(Taken::Known);
+        }
+        if self.is_ready(&commit, family) {
+            self.insert(commit, payload, family)?;
+            self.settle(family);
+            return Ok(Taken::Yes);
+        }
+        if self.waiting.len() >= COMMITS_WAITING_MAX {
+            return Err(RosterError::Full);
+        }
+        self.waiting.insert(commit.hash, (commit, payload));
+        Ok(Taken::Waiting)
+    }
+
+    /// Takes what waited, now that there is more to build on. Whether there was anything.
+    pub(super) fn settle(&mut self, family: &Family<'_>) -> bool {
+        let mut any = false;
+        while let Some(hash) =
+            self.waiting.iter().find(|(_, (commit, _))| self.is_ready(commit, family)).map(|(h, _)| *h)
+        {
+            let (commit, payload) = self.waiting.remove(&hash).expect("just found");
+            any |= self.insert(commit, payload, family).is_ok();
+        }
+        any
+    }
+
+    /// Weighs everything anew, after a device's place in the roster may have changed.
+    pub(super) fn weigh(&mut self, family: &Family<'_>) {
+        let mut all = Set::default();
+        (0..self.nodes.len()).for_each(|place| all.insert(place));
+        self.verdict = self.judge(&all, family);
+    }
+
+    fn is_ready(&self, commit: &Commit, family: &Family<'_>) -> bool {
+        commit.parents.iter().all(|parent| self.places.contains_key(parent)) && family.rank(&commit.committer).is_some()
+    }
+
+    fn insert(&mut self, commit: Commit, payload: Bytes, family: &Family<'_>) -> Result<(), RosterError> {
+        if self.nodes.len() >= COMMITS_MAX {
+            return Err(RosterError::Full);
+        }
+        let mut before = Set::default();
+        let parents: Vec<_> = commit.parents.iter().map(|parent| self.places[parent]).collect();
+        for parent in &parents {
+            before.extend(&self.nodes[*parent].before);
+            before.insert(*parent);
+        }
+        self.check(&commit, &parents, &before, family)?;
+        let (place, committer, hash) = (self.nodes.len(), commit.committer, commit.hash);
+        self.nodes.push(Node { commit, payload, before });
+        self.places.insert(hash, place);
+        self.weigh(family);
+        // Whoever was removed can go on making commits that were never valid. A few are kept, because what makes one
+        // void may turn out to be void itself.
+        let void = self.verdict.void.iter().filter(|place| self.nodes[*place].commit.committer == committer).count();
+        if self.verdict.void.contains(place) && void > COMMITS_VOID_MAX {
+            self.nodes.pop();
+            self.places.remove(&hash);
+            self.weigh(family);
+            return Err(RosterError::Full);
+        }
+        Ok(())
+    }
+
+    /// Whether a commit follows from what came before it.
+    fn check(&self, commit: &Commit, parents: &[usize], before: &Set, family: &Family<'_>) -> Result<(), RosterError> {
+        let then = self.judge(before, family);
+        let is_removed = |device: &DeviceId| then.removed.contains_key(device) || commit.removed.contains_key(device);
+        let number = parents.iter().map(|parent| self.nodes[*parent].commit.number).max().unwrap_or(0);
+        let mut owed = parents.iter().flat_map(|parent| &self.nodes[*parent].commit.remaining);
+        let vouched = before.iter().filter(|place| !then.void.contains(*place));
+        let vouched = vouched.flat_map(|place| self.nodes[place].commit.remaining.iter().copied());
+        let belonged = family.reached(|device| !then.removed.contains_key(device), vouched);
+        let follows = number.checked_add(1) == Some(commit.number)
+            && commit.remaining.contains(&commit.committer)
+            && belonged.contains_key(&commit.committer)
+            && !commit.remaining.iter().any(is_removed)
+            && owed.all(|device| commit.remaining.contains(device) || is_removed(device));
+        if follows { Ok(()) } else { Err(RosterError::InvalidCommit) }
+    }
+
+    /// See the [module](self).
+    fn judge(&self, within: &Set, family: &Family<'_>) -> Verdict {
+        let removing = within.iter().filter(|place| !self.nodes[*place].commit.removed.is_empty());
+        let removing: BTreeMap<usize, BTreeSet<DeviceId>> =
+            removing.map(|place| (place, self.left_by(place, family))).collect();
+        let kills = |one: usize, other: usize| self.kills(one, other, &removing, family);
+        let killers: BTreeMap<usize, Vec<usize>> = within
+            .iter()
+            .map(|place| (place, removing.keys().copied().filter(|other| kills(*other, place)).collect()))
+            .filter(|(_, killers): &(usize, Vec<usize>)| !killers.is_empty())
+            .collect();
+        let (mut void, mut stands) = (Set::default(), Set::default());
+        let mut open: BTreeSet<usize> = killers.keys().copied().collect();
+        while !open.is_empty() {
+            let is_valid = |place: &usize| !killers.contains_key(place) || stands.contains(*place);
+            let fallen = open.iter().copied().find(|place| killers[place].iter().any(is_valid));
+            let standing = open.iter().copied().find(|place| killers[place].iter().all(|other| void.contains(*other)));
+            if let Some(place) = fallen {
+                void.insert(place);
+                open.remove(&place);
+            } else {
+                // A circle, each of which removes the next: the earliest of them stands.
+                let earliest = || open.iter().copied().min_by_key(|place| self.seniority(*place, family));
+                let place = standing.or_else(earliest).expect("some are open");
+                stands.insert(place);
+                open.remove(&place);
+            }
+        }
+        let valid: Vec<_> = within.iter().filter(|place| !void.contains(*place)).collect();
+        let mut verdict = Verdict { void, ..Verdict::default() };
+        for place in &valid {
+            let commit = &self.nodes[*place].commit;
+            for (device, cutoff) in &commit.removed {
+                let furthest = verdict.removed.entry(*device).or_insert(*cutoff);
+                *furthest = (*furthest).max(*cutoff);
+                if commit.key.is_some() {
+                    verdict.locked_out.insert(*device);
+                }
+            }
+        }
+        let followed = valid.iter().fold(Set::default(), |mut followed, place| {
+            followed.extend(&self.nodes[*place].before);
+            followed
+        });
+        verdict.heads = valid.into_iter().filter(|place| !followed.contains(*place)).collect();
+        verdict
+    }
+
+    /// Whom a commit does not take out.
+    fn left_by(&self, place: usize, family: &Family<'_>) -> BTreeSet<DeviceId> {
+        let Commit { removed, remaining, .. } = &self.nodes[place].commit;
+        let left = family.reached(|device| !removed.contains_key(device), remaining.iter().copied());
+        left.into_keys().filter(|device| !removed.contains_key(device)).collect()
+    }
+
+    /// Whether the one, if it is valid, makes the other void. `removing` are those that take somebody out, each with
+    /// whom it doesn't.
+    fn kills(
+        &self,
+        one: usize,
+        other: usize,
+        removing: &BTreeMap<usize, BTreeSet<DeviceId>>,
+        family: &Family<'_>,
+    ) -> bool {
+        let (a, b) = (&self.nodes[one], &self.nodes[other]);
+        let apart = one != other && !a.before.contains(other) && !b.before.contains(one);
+        let takes_out =
+            |place: usize, device: &DeviceId| removing.get(&place).is_some_and(|left| !left.contains(device));
+        apart
+            && takes_out(one, &b.commit.committer)
+            && !(takes_out(other, &a.commit.committer)
+                && family.rank(&b.commit.committer) < family.rank(&a.commit.committer))
+    }
+
+    fn seniority(&self, place: usize, family: &Family<'_>) -> (Option<Rank>, EntryHash) {
+        let commit = &self.nodes[place].commit;
+        (family.rank(&commit.committer), commit.hash)
+    }
+
+    // ── What comes of it ──
+
+    /// Who is removed, and how far their envelopes count.
+    pub(super) fn removed(&self) -> &BTreeMap<DeviceId, Cutoff> {
+        &self.verdict.removed
+    }
+
+    /// Whether a valid commit removes this device with a new key.
+    pub(super) fn is_locked_out(&self, device: &DeviceId) -> bool {
+        self.verdict.locked_out.contains(device)
+    }
+
+    /// Whether a valid commit counts this device among those that remain.
+    pub(super) fn vouches_for(&self, device: &DeviceId) -> bool {
+        let mut valid = self.valid();
+        valid.any(|node| node.commit.remaining.contains(device))
+    }
+
+    /// The valid commits and what they build on, parents before their children, with what they were read from.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&EntryHash, &Bytes)> {
+        let mut needed = Set::default();
+        for head in &self.verdict.heads {
+            needed.extend(&self.nodes[*head].before);
+            needed.insert(*head);
+        }
+        let nodes = self.nodes.iter().enumerate().filter(move |(place, _)| needed.contains(*place));
+        nodes.map(|(_, node)| (&node.commit.hash, &node.payload))
+    }
+
+    fn valid(&self) -> impl Iterator<Item = &Node> {
+        let void = &self.verdict.void;
+        self.nodes.iter().enumerate().filter(|(place, _)| !void.contains(*place)).map(|(_, node)| node)
+    }
+
+    /// Those that are void.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn void(&self) -> impl Iterator<Item = &Commit> {
+        self.verdict.void.iter().map(|place| &self.nodes[place].commit)
+    }
+
+    /// All commits that are kept, void ones too.
+    pub(crate) fn commits(&self) -> impl DoubleEndedIterator<Item = &Commit> + ExactSizeIterator {
+        self.nodes.iter().map(|node| &node.commit)
+    }
+
+    /// A hash of all commits that are kept.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for hash in self.places.keys() {
+            hasher.update(hash.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    /// A commit of this hash, if it is here and not waiting.
+    pub(crate) fn get(&self, hash: &EntryHash) -> Option<&Commit> {
+        self.places.get(hash).map(|place| &self.nodes[*place].commit)
+    }
+
+    /// Valid commits that no valid one follows.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &Commit> {
+        self.verdict.heads.iter().map(|place| &self.nodes[*place].commit)
+    }
+
+    /// Whether one commit is the other, or comes before it.
+    pub(crate) fn is_within(&self, one: &EntryHash, other: &EntryHash) -> bool {
+        match (self.places.get(one), self.places.get(other)) {
+            (Some(a), Some(b)) => a == b || self.nodes[*b].before.contains(*a),
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// The commit whose epoch is in force at this one: itself, or the one that it strikes devices off. None for a
+    /// group's first epoch.
+    pub(crate) fn keyed(&self, hash: &EntryHash) -> Option<&Commit> {
+        let mut commit = self.get(hash)?;
+        while commit.key.is_none() {
+            commit = self.get(commit.parents.first()?)?;
+        }
+        Some(commit)
+    }
+
+    /// The epoch's commit; none for a group's first epoch, and for one that is not known.
+    pub(crate) fn of_key(&self, key_id: &KeyId) -> Option<&Commit> {
+        self.commits().find(|commit| commit.key.as_ref().is_some_and(|key| key.key_id == *key_id))
+    }
+
+    /// Whether nobody who was removed, with a new key at that, had this epoch's secret. `given` are those who got it
+    /// when they joined.
+    pub(super) fn is_clean(&self, epoch: Option<&Commit>, given: impl Fn(&DeviceId) -> bool) -> bool {
+        match epoch {
+            None => self.verdict.locked_out.is_empty(),
+            Some(commit) => {
+                !self.verdict.locked_out.iter().any(|device| commit.remaining.contains(device) || given(device))
+            }
+        }
+    }
+
+    /// What somebody needs who knows one commit (or none) and all before it, to know another and all before that, and its
+    /// key: payloads, parents first. None if the boxes of the last are not here.
+    pub(crate) fn between(&self, from: Option<&EntryHash>, to: &EntryHash) -> Option<Vec<Bytes>> {
+        let wanted = *self.places.get(to)?;
+        let known = from.and_then(|hash| self.places.get(hash)).copied();
+        let mut places = self.nodes[wanted].before.clone();
+        places.insert(wanted);
+        let is_known =
+            |place: &usize| known.is_some_and(|known| known == *place || self.nodes[known].before.contains(*place));
+        let needed = places.iter().filter(|place| !is_known(place)).map(|place| self.nodes[place].payload.clone());
+        self.nodes[wanted].commit.has_boxes().then(|| needed.collect())
+    }
+
+    /// The commit that begins the next epoch on the way from one (or from the group's first epoch) to another: the
+    /// earliest with a key that the one comes before. None if it does not lead there.
+    pub(crate) fn next_towards(&self, from: Option<&EntryHash>, to: &EntryHash) -> Option<&Commit> {
+        let to = *self.places.get(to)?;
+        let from = from.map(|hash| self.places.get(hash).copied());
+        let follows = |place: usize| match from {
+            None => true,
+            Some(from) => from.is_some_and(|from| self.nodes[place].before.contains(from)),
+        };
+        let on_the_way = |place: &usize| *place == to || self.nodes[to].before.contains(*place);
+        let places = (0..self.nodes.len()).filter(on_the_way);
+        places
+            .filter(|place| follows(*place))
+            .map(|place| &self.nodes[place].commit)
+            .find(|commit| commit.key.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Commits as devices meet them: at once, in any order, and by devices that are none any more.
+
+use chacha20::ChaCha20Rng;
+use rand_core::SeedableRng;
+use sync_types::{BlobHash, Seq};
+
+use super::*;
+use crate::{
+    keys::EpochSecret,
+    roster::{
+        Change, Draft, Roster, Standing,
+        tests::{Device, group, shuffle},
+    },
+};
+
+/// Device 0 founded the group and let the others in, but for the last: device 1 did that.
+struct Group {
+    devices: Vec<Device>,
+    entries: Vec<Bytes>,
+    rng: ChaCha20Rng,
+}
+
+impl Group {
+    fn new(count: u8) -> Self {
+        let devices: Vec<_> = (1..=count).map(Device::new).collect();
+        let mut entries = vec![devices[0].found(&group())];
+        let last = devices.len() - 1;
+        entries.extend(devices[1..last].iter().map(|device| devices[0].invite(&group(), device)));
+        entries.push(devices[1].invite(&group(), &devices[last]));
+        Self { devices, entries, rng: ChaCha20Rng::from_seed([1; 32]) }
+    }
+
+    fn id(&self, device: usize) -> DeviceId {
+        self.devices[device].id()
+    }
+
+    /// The places of these devices, the earliest in the roster first.
+    fn by_rank<const N: usize>(&self, mut devices: [usize; N]) -> [usize; N] {
+        let entry = |device: &usize| EntryHash::of(&self.entries[*device]);
+        devices.sort_by_key(entry);
+        devices
+    }
+
+    /// A commit of one device, after others: whom it removes, how far those count, and who remains.
+    fn commit(&mut self, by: usize, after: &[&Bytes], removed: &[(usize, u64)], remaining: &[usize]) -> Bytes {
+        let parents: Vec<_> = after.iter().map(|parent| read(parent)).collect();
+        let number = parents.iter().map(|parent| parent.number).max().unwrap_or(0) + 1;
+        let mut parents: Vec<_> = parents.into_iter().map(|parent| parent.hash).collect();
+        parents.sort_unstable();
+        let cutoff = |seq: u64| Cutoff { seq: Seq::new(seq), hash: BlobHash::from_bytes([seq as u8; 32]) };
+        let public = |device: &usize| Bytes::copy_from_slice(&self.devices[*device].kem.public());
+        let secret = EpochSecret::generate(&mut self.rng);
+        let draft = Draft {
+            parents,
+            number,
+            removed: removed.iter().map(|(device, seq)| (self.id(*device), cutoff(*seq))).collect(),
+            remaining: remaining.iter().map(|device| (self.id(*device), public(device))).collect(),
+            made_at_ms: 1,
+            key: Some((&secret, Vec::new())),
+        };
+        draft.sign(&group(), &self.devices[by].key, &mut self.rng).expect("short enough")
+    }
+
+    /// A roster of everything in this order.
+    fn roster(&self, commits: &[&Bytes]) -> Roster {
+        let mut roster = Roster::new(group());
+        for entry in self.entries.iter().chain(commits.iter().copied()) {
+            roster.apply(entry.clone()).expect("valid");
+        }
+        roster
+    }
+
+    fn members(&self, roster: &Roster) -> Vec<usize> {
+        (0..self.devices.len()).filter(|device| roster.is_member(&self.id(*device))).collect()
+    }
+
+    /// Everything arrives twice, in many orders: all come to the same. Who belongs to the group then.
+    fn in_any_order(&self, commits: &[&Bytes]) -> Vec<usize> {
+        let verdict = |roster: &Roster| {
+            let mut heads: Vec<_> = roster.history().heads().map(|head| head.hash).collect();
+            heads.sort_unstable();
+            let History { verdict, nodes, .. } = roster.history();
+            let void: BTreeSet<_> = verdict.void.iter().map(|place| nodes[place].commit.hash).collect();
+            (self.members(roster), roster.removed().clone(), heads, void)
+        };
+        let expected = verdict(&self.roster(commits));
+        for seed in 0..40 {
+            let all: Vec<_> = self.entries.iter().chain(commits.iter().copied()).cloned().collect();
+            let mut arriving = [all.clone(), all].concat();
+            shuffle(&mut arriving, &mut ChaCha20Rng::from_seed([seed; 32]));
+            let mut roster = Roster::new(group());
+            for entry in arriving {
+                roster.apply(entry).expect("valid");
+            }
+            assert_eq!(verdict(&roster), expected, "seed {seed}");
+        }
+        expected.0
+    }
+}
+
+fn read(payload: &Bytes) -> Commit {
+    Commit::read(&group(), &payload[1..]).expect("a commit")
+}
+
+fn is_void(roster: &Roster, commit: &Bytes) -> bool {
+    let history = roster.history();
+    let place = history.places[&read(commit).hash];
+    history.verdict.void.contains(place)
+}
+
+#[test]
+fn commits_come_to_the_same_in_any_order() {
+    let mut net = Group::new(6);
+    let first = net.commit(2, &[], &[], &[0, 1, 2, 3, 4, 5]);
+    let left = net.commit(0, &[&first], &[(4, 7)], &[0, 1, 2, 3, 5]);
+    let right = net.commit(3, &[&first], &[(4, 9), (2, 3)], &[0, 1, 3, 5]);
+    let by_removed = net.commit(4, &[&first], &[], &[0, 1, 2, 3, 4, 5]);
+    let merged = net.commit(1, &[&left, &right], &[], &[0, 1, 3, 5]);
+    let members = net.in_any_order(&[&first, &left, &right, &by_removed, &merged]);
+    assert_eq!(members, [0, 1, 3, 5]);
+    let roster = net.roster(&[&first, &left, &right, &by_removed, &merged]);
+    assert!(roster.history().heads().map(|head| head.hash).eq([read(&merged).hash]));
+    assert!(is_void(&roster, &by_removed));
+}
+
+#[test]
+fn of_two_who_remove_each_other_the_earlier_in_the_roster_stays() {
+    let mut net = Group::new(5);
+    let [earlier, later] = net.by_rank([2, 3]);
+    let by_later = net.commit(later, &[], &[(earlier, 1)], &[0, 1, later, 4]);
+    let by_earlier = net.commit(earlier, &[], &[(later, 1)], &[0, 1, earlier, 4]);
+    let members = net.in_any_order(&[&by_later, &by_earlier]);
+    assert!(members.contains(&earlier) && !members.contains(&later), "{members:?}");
+    assert!(is_void(&net.roster(&[&by_later, &by_earlier]), &by_later));
+}
+
+#[test]
+fn what_a_removed_device_commits_meanwhile_is_void() {
+    let mut net = Group::new(4);
+    let removal = net.commit(0, &[], &[(2, 4)], &[0, 1, 3]);
+    let meanwhile = net.commit(2, &[], &[(3, 0)], &[0, 1, 2]);
+    let on_top = net.commit(2, &[&meanwhile], &[], &[0, 1, 2]);
+    assert_eq!(net.in_any_order(&[&removal, &meanwhile, &on_top]), [0, 1, 3]);
+}
+
+#[test]
+fn what_a_removed_device_commits_afterwards_is_refused() {
+    let mut net = Group::new(4);
+    let removal = net.commit(0, &[], &[(2, 4)], &[0, 1, 3]);
+    let afterwards = net.commit(2, &[&removal], &[], &[0, 1, 2, 3]);
+    assert_eq!(net.roster(&[&removal]).apply(afterwards), Err(RosterError::InvalidCommit));
+    let with_its_box = net.commit(1, &[&removal], &[], &[0, 1, 2, 3]);
+    assert_eq!(net.roster(&[&removal]).apply(with_its_box), Err(RosterError::InvalidCommit));
+}
+
+#[test]
+fn a_commit_without_somebodys_box_is_refused() {
+    let mut net = Group::new(4);
+    let first = net.commit(0, &[], &[], &[0, 1, 2, 3]);
+    let without = net.commit(1, &[&first], &[], &[0, 1, 3]);
+    assert_eq!(net.roster(&[&first]).apply(without), Err(RosterError::InvalidCommit));
+    let without_its_own = net.commit(1, &[&first], &[], &[0, 2, 3]);
+    assert_eq!(net.roster(&[&first]).apply(without_its_own), Err(RosterError::InvalidCommit));
+}
+
+#[test]
+fn whom_a_removed_device_lets_in_belongs_only_if_the_removal_counts_it() {
+    let mut net = Group::new(4);
+    let unknown = net.commit(0, &[], &[(1, 5)], &[0, 2]);
+    assert_eq!(net.in_any_order(&[&unknown]), [0, 2]);
+    assert_eq!(net.roster(&[&unknown]).standing(&net.id(3)), Standing::Stranger);
+    let known = net.commit(0, &[], &[(1, 5)], &[0, 2, 3]);
+    assert_eq!(net.in_any_order(&[&known]), [0, 2, 3]);
+    let vouched_for_later = net.commit(2, &[&unknown], &[], &[0, 2, 3]);
+    assert_eq!(net.in_any_order(&[&unknown, &vouched_for_later]), [0, 2, 3]);
+}
+
+/// A removed device keeps its signing key. It signs for a device of its own, whose commits, whatever they say they
+/// follow, neither make anybody a member nor remove anybody.
+#[test]
+fn whom_a_removed_device_lets_in_does_not_commit_in_its_place() {
+    let mut net = Group::new(4);
+    let removal = net.commit(0, &[], &[(1, 5)], &[0, 2]);
+    let for_itself = net.commit(3, &[], &[], &[0, 1, 2, 3]);
+    let against_the_rest = net.commit(3, &[], &[(0, 0), (2, 0)], &[1, 3]);
+    assert_eq!(net.in_any_order(&[&removal, &for_itself, &against_the_rest]), [0, 2]);
+    let afterwards = net.commit(3, &[&removal], &[], &[0, 2, 3]);
+    assert_eq!(net.roster(&[&removal]).apply(afterwards), Err(RosterError::InvalidCommit));
+    let vouched_for = net.commit(2, &[&removal], &[], &[0, 2, 3]);
+    let once_it_belongs = net.commit(3, &[&vouched_for], &[], &[0, 2, 3]);
+    assert_eq!(net.in_any_order(&[&removal, &vouched_for, &once_it_belongs]), [0, 2, 3]);
+}
+
+#[test]
+fn three_who_remove_one_another_in_a_circle_are_judged_alike_everywhere() {
+    let mut net = Group::new(5);
+    let [a, b, c] = net.by_rank([1, 2, 3]);
+    let by_a = net.commit(a, &[], &[(b, 0)], &[0, a, c, 4]);
+    let by_b = net.commit(b, &[], &[(c, 0)], &[0, a, b, 4]);
+    let by_c = net.commit(c, &[], &[(a, 0)], &[0, b, c, 4]);
+    let members = net.in_any_order(&[&by_a, &by_b, &by_c]);
+    // The earliest's stands, so the second's is void, so nothing stands against the third's.
+    assert!(!members.contains(&a) && !members.contains(&b) && members.contains(&c), "{members:?}");
+}
+
+#[test]
+fn a_removed_devices_envelopes_count_as_far_as_the_furthest_says() {
+    let mut net = Group::new(4);
+    let short = net.commit(0, &[], &[(3, 2)], &[0, 1, 2]);
+    let far = net.commit(2, &[], &[(3, 8)], &[0, 1, 2]);
+    let again = net.commit(1, &[&short, &far], &[(3, 5)], &[0, 1, 2]);
+    net.in_any_order(&[&short, &far, &again]);
+    let roster = net.roster(&[&short, &far, &again]);
+    assert_eq!(roster.removed()[&net.id(3)].seq, Seq::new(8));
+}
+
+#[test]
+fn of_a_removed_device_a_few_void_commits_are_kept() {
+    let mut net = Group::new(3);
+    let removal = net.commit(0, &[], &[(1, 5)], &[0, 2]);
+    let mut roster = net.roster(&[&removal]);
+    for number in 0..COMMITS_VOID_MAX + 4 {
+        let void = net.commit(1, &[], &[(2, number as u64)], &[0, 1]);
+        let expected = if number < COMMITS_VOID_MAX { Ok(Change::Committed) } else { Err(RosterError::Full) };
+        assert_eq!(roster.apply(void), expected, "{number}");
+    }
+    assert_eq!(roster.history().commits().len(), COMMITS_VOID_MAX + 1);
+    assert_eq!(net.members(&roster), [0, 2]);
+}
+
+#[test]
+fn commits_whose_parents_never_come_are_bounded() {
+    let mut net = Group::new(3);
+    let missing = net.commit(0, &[], &[], &[0, 1, 2]);
+    let mut roster = net.roster(&[]);
+    for number in 0..COMMITS_WAITING_MAX {
+        let waits = net.commit(1, &[&missing], &[(2, number as u64)], &[0, 1]);
+        assert_eq!(roster.apply(waits), Ok(Change::Waiting), "{number}");
+    }
+    let one_more = net.commit(1, &[&missing], &[(2, 1_000)], &[0, 1]);
+    assert_eq!(roster.apply(one_more), Err(RosterError::Full));
+}

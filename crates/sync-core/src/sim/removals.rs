@@ -1,0 +1,191 @@
+//! Devices that are removed, keys that are rotated, and what a removed device does about it.
+
+use std::{cell::RefCell, collections::BTreeSet};
+
+use sync_types::{DeviceId, Envelope, KeyId, RelayGroupId, Seq};
+
+use super::{check::Violation, device::Device, log::Log, relay::Relay, world::World};
+use crate::{event::Input, handover::open_package, keys::GroupKeys, roster::Roster};
+
+/// Who was removed by whom, as persons meant it.
+#[derive(Debug, Default)]
+pub(super) struct Removals {
+    /// Commits that persons asked for, of any kind.
+    pub(super) asked: u64,
+    /// Every device that some commit names, valid or void.
+    pub(super) named: BTreeSet<DeviceId>,
+    /// From whom what was sealed under which key is kept.
+    kept_from: BTreeSet<(DeviceId, KeyId)>,
+    /// Who was removed for good, as the device that is about to act knows.
+    outside: Vec<DeviceId>,
+    /// Who is left, by everything that anybody knows, and how many entries that was.
+    left: RefCell<(usize, BTreeSet<DeviceId>)>,
+}
+
+impl Removals {
+    pub(super) fn is_empty(&self) -> bool {
+        self.asked == 0
+    }
+}
+
+impl World {
+    /// A person at one device removes another.
+    pub(super) fn remove(&mut self, device: usize, other: usize, rekey: bool) -> Result<(), Violation> {
+        if self.devices[device].engine.is_none() || self.devices[device].dead {
+            return Ok(());
+        }
+        self.removals.asked += 1;
+        let id = self.devices[other].id;
+        if self.devices[device].engine.as_ref().is_some_and(|engine| engine.roster().is_member(&id)) {
+            self.removals.named.insert(id);
+        }
+        self.feed(device, Input::Remove { device: id, rekey })
+    }
+
+    /// A person gives the group new keys.
+    pub(super) fn rotate(&mut self, device: usize) -> Result<(), Violation> {
+        if self.devices[device].engine.is_none() || self.devices[device].dead {
+            return Ok(());
+        }
+        self.removals.asked += 1;
+        self.feed(device, Input::Rotate)
+    }
+
+    /// A person takes a device out of the group.
+    pub(super) fn leave(&mut self, device: usize) -> Result<(), Violation> {
+        if self.devices[device].engine.is_none() || self.devices[device].dead {
+            return Ok(());
+        }
+        self.removals.asked += 1;
+        self.removals.named.insert(self.devices[device].id);
+        self.feed(device, Input::Leave)
+    }
+
+    /// Whether a device is a member, by everything that those know who are not gone. One that a void commit names may
+    /// have been shut out by it, and is nobody that anything is promised to.
+    pub(super) fn is_left(&self, device: usize) -> bool {
+        if self.removals.is_empty() {
+            return true;
+        }
+        let devices = || self.devices.iter().filter(|device| device.joined && !device.dead);
+        let known = devices().map(|device| device.disk.roster.len()).sum();
+        let mut left = self.removals.left.borrow_mut();
+        if left.0 != known {
+            let roster = self.known_to_all();
+            let shut_out: BTreeSet<_> = roster.history().void().flat_map(|commit| commit.removed.keys()).collect();
+            let members = roster.members().map(|member| member.device);
+            *left = (known, members.filter(|device| !shut_out.contains(device)).collect());
+        }
+        left.1.contains(&self.devices[device].id)
+    }
+
+    /// The roster that everything makes which those know who are not gone.
+    fn known_to_all(&self) -> Roster {
+        let devices = self.devices.iter().filter(|device| device.joined && !device.dead);
+        let entries: BTreeSet<_> = devices.flat_map(|device| &device.disk.roster).collect();
+        // The genesis first; everything else waits for what it builds on.
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        entries.sort_by_key(|entry| entry.first() != Some(&1));
+        let mut roster = Roster::new(self.keys.group_id());
+        for entry in entries {
+            let _ = roster.apply(entry.clone());
+        }
+        roster
+    }
+
+    /// The log that those who are left use on a relay.
+    pub(super) fn log_in_use<'a>(&self, relay: &'a Relay) -> Option<&'a Log> {
+        relay.log_of(&self.group_in_use(relay)?)
+    }
+
+    /// The id that those who are left know the group by on a relay.
+    pub(super) fn group_in_use(&self, relay: &Relay) -> Option<RelayGroupId> {
+        let survivors = self.survivors();
+        let engine = survivors.iter().find_map(|device| self.devices[*device].engine.as_ref())?;
+        Some(engine.keys().current().secret().relay_auth(&relay.id).relay_group_id())
+    }
+}
+
+/// A device is about to act: notes whom it knows to be removed for good.
+pub(super) fn about_to_act(world: &mut World, device: usize) {
+    let Some(roster) = world.devices[device].engine.as_ref().map(crate::Engine::roster) else { return };
+    let outside = roster.removed().keys().copied().filter(|id| roster.is_locked_out(id));
+    world.removals.outside = outside.collect();
+}
+
+/// Own envelopes after a place are decided to be sent from now on. Whoever the sender knew to be removed for good has no
+/// key for them, and never gets one: see [`nobody_outside_reads`].
+pub(super) fn offered_from(world: &mut World, device: usize, before: Seq) {
+    let (state, outside) = (&world.devices[device], &world.removals.outside);
+    let offered = state.disk.own().filter(|row| row.seq > before && row.seq <= state.disk.offered());
+    let keys = offered.filter_map(|row| Envelope::parse(row.envelope.clone()).ok()).map(|row| row.header().key_id);
+    let kept: Vec<_> = keys.flat_map(|key_id| outside.iter().map(move |id| (*id, key_id))).collect();
+    world.removals.kept_from.extend(kept);
+}
+
+/// Guarantee 5, at the end: a removed device, with everything that its disk and the relays hold, has none of the keys of
+/// what was sealed by those who knew of its removal.
+pub(super) fn nobody_outside_reads(world: &World) -> Result<(), Violation> {
+    // Whoever a commit removed that turned out to be void, for those who are left, is a member after all. Nobody is left
+    // where devices removed one another in a circle: each of them may rightly take another for a member as long as it
+    // has not heard of the third, hand keys on to it, and never hear of that, because the third is shut out. So nothing
+    // is promised to them.
+    let survivors = world.survivors();
+    if survivors.is_empty() {
+        return Ok(());
+    }
+    let engines = || survivors.iter().filter_map(|device| world.devices[*device].engine.as_ref());
+    let is_outside = |id: &DeviceId| engines().all(|engine| engine.roster().is_locked_out(id));
+    let outside: BTreeSet<_> = world.removals.kept_from.iter().map(|(id, _)| *id).filter(is_outside).collect();
+    for device in world.devices.iter().filter(|device| outside.contains(&device.id)) {
+        let keys = everything_it_could_learn(world, device);
+        let kept_from = world.removals.kept_from.iter().filter(|(id, _)| *id == device.id);
+        if let Some((_, key_id)) = kept_from.into_iter().find(|(_, key_id)| keys.get(key_id).is_some()) {
+            let what = format!("{:?} was removed, and has the key {key_id:?} of what was sealed since", device.id);
+            return Err(Violation::new("5 membership", what));
+        }
+    }
+    Ok(())
+}
+
+/// Opens every package on every relay that it has the key of, and whatever is in it for this device.
+fn everything_it_could_learn(world: &World, device: &Device) -> GroupKeys {
+    let group = world.keys.group_id();
+    let mut keys = device.engine.as_ref().map_or_else(|| device.keys.share(), |engine| engine.keys().share());
+    let mut roster = Roster::new(group);
+    for entry in &device.disk.roster {
+        let _ = roster.apply(entry.clone());
+    }
+    loop {
+        let before = keys.epochs().len();
+        let packages = world.relays.iter().flat_map(Relay::packages);
+        let opened: Vec<_> = packages
+            .flat_map(|package| keys.epochs().filter_map(|old| open_package(old, &group, package)).collect::<Vec<_>>())
+            .collect();
+        for entry in opened.into_iter().flatten() {
+            let _ = roster.apply(entry);
+        }
+        for commit in roster.history().commits() {
+            let Some(key) = &commit.key else { continue };
+            let own = commit.secret(&group, (&device.id, &device.kem));
+            own.map(|secret| keys.insert(commit.number, secret));
+            let older = keys.get(&key.key_id).map(|epoch| commit.older(&group, epoch.secret(), |_| true));
+            for (_, secret) in older.into_iter().flatten() {
+                keys.insert(0, secret);
+            }
+        }
+        if keys.epochs().len() == before {
+            return keys;
+        }
+    }
+}
+
+/// Those who are left seal under one key, and none of them waits for one.
+pub(super) fn everybody_has_the_key(world: &World) -> Result<(), Violation> {
+    let survivors = world.survivors();
+    let key = |device: &usize| world.devices[*device].engine.as_ref().map(|engine| engine.keys().current().key_id());
+    match survivors.iter().find(|device| key(device) != survivors.first().and_then(key)) {
+        Some(device) => Err(Violation::new("5 membership", format!("device {device} seals under another key"))),
+        None => Ok(()),
+    }
+}
