@@ -187,7 +187,7 @@ settings! {
         connections_per_ip: u64 = defaults::CONNECTIONS_PER_IP, 1..=1_000_000;
         /// Connections of one device.
         connections_per_device: u64 = defaults::CONNECTIONS_PER_DEVICE, 1..=1_000_000;
-        /// Groups that one network address may start an hour.
+        /// Groups that one network address may start, or give another id, an hour.
         groups_per_ip_hour: u64 = defaults::GROUPS_PER_IP_HOUR, 1..=1_000_000_000;
         /// Invites that one network address may open a minute.
         invites_per_minute: u64 = 5, 1..=1_000_000;

@@ -1,9 +1,10 @@
 //! One device's session, from its greeting to its last word.
 //!
-//! Five loops run side by side in one task: read requests, append pushes, answer reads, say who is there, write. Between them are
-//! short queues, so each goes on while another waits: a device that takes nothing in can still push, and one that
-//! sends half a frame still gets its pages. When one loop ends, the session ends: what was pushed is still
-//! committed and acknowledged, and the reason is said before the connection closes.
+//! Five loops run side by side in one task: read requests, change logs, answer reads, say who is there, write. Between
+//! them are short queues, so each goes on while another waits: a device that takes nothing in can still push, and one
+//! that sends half a frame still gets its pages. When one loop ends, the session ends: what was pushed is still
+//! committed and acknowledged, and the reason is said before the connection closes. It also ends when its group gets
+//! another id; then what was pushed is refused, for the store takes nothing by the old one.
 //!
 //! Invariant: a session holds a bounded number of bytes whatever the device does, and no lock while it waits.
 
@@ -19,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use iroh::endpoint::{Connection, VarInt};
 use sync_types::{
-    DecodeError, DeviceMsg, ErrorCode, RelayCursor, RelayMsg,
+    DecodeError, DeviceId, DeviceMsg, ErrorCode, RelayCursor, RelayMsg,
     limits::{IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX},
     message::features,
 };
@@ -31,21 +32,25 @@ use tracing::{debug, info};
 
 use crate::{
     error::Refusal,
-    link::{FrameReader, FrameWriter, LinkError},
+    link::{FrameReader, FrameWriter, LinkError, time_for},
     own::Own,
     presence::{self, Here},
-    quota::Address,
+    quota::{Address, Pass},
     request::{
         ack, hello,
-        hello::{Member, Peer},
+        hello::{Answer, Member, Peer},
+        moving::{self, Mover},
         pull::{self, Read},
-        push::{self, Checked},
+        push,
+        write::{self, Write},
     },
     state::State,
 };
 
 /// How long a device may take to greet.
 const GREETING: Duration = Duration::from_secs(5);
+/// MOVEs that may come before the greeting; each has the greeting's time.
+const EARLY_MOVES_MAX: usize = 8;
 /// How long an ending session may take to commit and answer what it has begun.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How long a peer may take to hear why its connection ends.
@@ -59,6 +64,10 @@ const REPLIES: usize = 256;
 pub(crate) struct Session {
     pub(crate) relay: Arc<State>,
     pub(crate) member: Member,
+    /// The network address that it comes from.
+    pub(crate) from: Address,
+    /// What signatures are bound to: see [`Peer`].
+    pub(crate) exporter: [u8; 32],
     own: Mutex<Own>,
     /// Its place among the group's sessions.
     pub(crate) here: Here,
@@ -77,6 +86,11 @@ impl Session {
             self.relay.metrics.limited.add(1);
             Refusal::later(ErrorCode::RateLimited, wait)
         })
+    }
+
+    /// Who would move the group.
+    pub(crate) fn mover(&self) -> Mover<'_> {
+        Mover { relay: &self.relay, device: self.member.device, from: self.from, exporter: &self.exporter }
     }
 
     /// Waits until this session may hold so many bytes more that are to be appended.
@@ -128,6 +142,8 @@ enum End {
     Lost,
     /// The relay ends it, and says why.
     Refused(Refusal),
+    /// The group is known by another id, and what was left for the device is so many bytes.
+    Moved(u64),
 }
 
 impl From<LinkError> for End {
@@ -166,15 +182,24 @@ pub(crate) async fn session(
     mut reader: FrameReader,
     mut writer: FrameWriter,
 ) -> (VarInt, &'static str) {
-    let end = match greet(relay, peer, from, &mut reader).await {
-        Ok((member, welcome)) => {
-            writer.queue(welcome.to_frame());
+    let mut told: Option<Pass<DeviceId>> = None;
+    let end = match greet(relay, peer, from, &mut reader, &mut writer).await {
+        Ok(Answer::Welcome(member, welcome)) => {
+            writer.queue(RelayMsg::from(welcome).to_frame());
             relay.metrics.connections.add(1);
             info!(device = ?member.device, group = ?member.log.group, "session opened");
             let device = member.device;
-            let end = converse(relay, member, &mut reader, &mut writer).await;
+            let end = converse(relay, peer, from, member, &mut reader, &mut writer).await;
             info!(?device, ?end, "session ended");
             end
+        }
+        Ok(Answer::Moved(moved, pass)) => {
+            let frame = RelayMsg::from(moved).to_frame();
+            info!(device = ?peer.device, bytes = frame.len(), "told of another id");
+            let bytes = frame.len() as u64;
+            writer.queue(frame);
+            told = Some(pass);
+            End::Moved(bytes)
         }
         Err(end) => {
             debug!(?end, "greeting failed");
@@ -182,6 +207,7 @@ pub(crate) async fn session(
         }
     };
     let closing = part(relay, &mut writer, end).await;
+    drop(told);
     relay.metrics.bytes.add(reader.take_received() + writer.take_sent());
     closing
 }
@@ -192,32 +218,53 @@ pub(crate) fn refuse(relay: &State, connection: &Connection, why: ErrorCode) {
     connection.close(code(why), why.name().as_bytes());
 }
 
-async fn greet(relay: &State, peer: &Peer, from: Address, reader: &mut FrameReader) -> Result<(Member, RelayMsg), End> {
-    let first = timeout(GREETING, reader.next()).await.map_err(|_| Refusal::from(ErrorCode::IdleTimeout))??;
-    let first = first.ok_or(End::Goodbye)?;
-    match DeviceMsg::from_frame(&first) {
-        Ok(DeviceMsg::Hello(message)) => {
-            let (member, welcome) = hello::hello(relay, peer, from, message).await?;
-            Ok((member, welcome.into()))
+/// Reads up to the greeting, which nothing but MOVEs may come before.
+async fn greet(
+    relay: &State,
+    peer: &Peer,
+    from: Address,
+    reader: &mut FrameReader,
+    writer: &mut FrameWriter,
+) -> Result<Answer, End> {
+    let mover = Mover { relay, device: peer.device, from, exporter: &peer.exporter };
+    for _ in 0..=EARLY_MOVES_MAX {
+        let next = timeout(GREETING, reader.next()).await.map_err(|_| Refusal::from(ErrorCode::IdleTimeout))??;
+        let next = next.ok_or(End::Goodbye)?;
+        match DeviceMsg::from_frame(&next) {
+            Ok(DeviceMsg::Hello(message)) => return Ok(hello::hello(relay, peer, from, message).await?),
+            Ok(DeviceMsg::Move(message)) => {
+                writer.queue(moving::perform_early(&mover, message).await.to_frame());
+                writer.flush().await?;
+            }
+            Ok(DeviceMsg::Push(_) | DeviceMsg::Pull(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_)) => {
+                return Err(Refusal::from(ErrorCode::NotGreeted).into());
+            }
+            Err(DecodeError::UnknownType { .. }) => return Err(Refusal::from(ErrorCode::Unsupported).into()),
+            Err(DecodeError::Malformed { .. }) => return Err(Refusal::from(ErrorCode::Malformed).into()),
         }
-        Ok(DeviceMsg::Push(_) | DeviceMsg::Pull(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_) | DeviceMsg::Move(_)) => {
-            Err(Refusal::from(ErrorCode::NotGreeted).into())
-        }
-        Err(DecodeError::UnknownType { .. }) => Err(Refusal::from(ErrorCode::Unsupported).into()),
-        Err(DecodeError::Malformed { .. }) => Err(Refusal::from(ErrorCode::Malformed).into()),
     }
+    Err(Refusal::from(ErrorCode::NotGreeted).into())
 }
 
 /// Runs the loops until one of them ends, and brings to an end what they had begun.
-async fn converse(relay: &Arc<State>, member: Member, reader: &mut FrameReader, writer: &mut FrameWriter) -> End {
+async fn converse(
+    relay: &Arc<State>,
+    peer: &Peer,
+    from: Address,
+    member: Member,
+    reader: &mut FrameReader,
+    writer: &mut FrameWriter,
+) -> End {
     let (replies, mut replies_out) = mpsc::channel(REPLIES);
     let (pages, mut pages_out) = mpsc::channel(1);
-    let (pushes, pushes_out) = mpsc::channel(IN_FLIGHT_MAX);
+    let (writes, writes_out) = mpsc::channel(IN_FLIGHT_MAX);
     let (reads, reads_out) = mpsc::channel(READS);
     let session = Session {
         relay: Arc::clone(relay),
         here: relay.presence.enter(member.log.group, member.device),
         member,
+        from,
+        exporter: peer.exporter,
         own: Mutex::default(),
         acked: AtomicU64::new(0),
         replies,
@@ -225,22 +272,23 @@ async fn converse(relay: &Arc<State>, member: Member, reader: &mut FrameReader, 
         push_bytes: Arc::new(Semaphore::new(IN_FLIGHT_BYTES_MAX)),
     };
     let end = {
-        let mut appending = pin!(push::append_all(&session, pushes_out));
+        let mut changing = pin!(write::perform_all(&session, writes_out));
         let mut reading = pin!(pull::serve(&session, reads_out));
         let mut telling = pin!(tell(&session));
         let mut writing = pin!(write(&session, writer, &mut replies_out, &mut pages_out));
         let (end, drain) = tokio::select! {
             biased;
             end = &mut writing => (end, false),
-            () = &mut appending => (End::Lost, false),
+            () = &mut changing => (End::Lost, false),
             () = &mut reading => (End::Lost, false),
             () = &mut telling => (End::Lost, false),
-            end = read(&session, reader, pushes, reads) => (end, end != End::Lost),
+            () = session.member.log.ended() => (End::Refused(ErrorCode::GroupMoved.into()), true),
+            end = read(&session, reader, writes, reads) => (end, end != End::Lost),
             () = relay.stopping() => (End::Refused(ErrorCode::ShuttingDown.into()), true),
         };
         if drain {
             // Nobody sends requests any more, so both loops end once they have answered what there is.
-            let answering = async { tokio::join!(appending, reading) };
+            let answering = async { tokio::join!(changing, reading) };
             let drained = async {
                 tokio::select! {
                     biased;
@@ -272,7 +320,7 @@ async fn tell(session: &Session) {
 async fn read(
     session: &Session,
     reader: &mut FrameReader,
-    pushes: mpsc::Sender<Checked>,
+    writes: mpsc::Sender<Write>,
     reads: mpsc::Sender<Read>,
 ) -> End {
     loop {
@@ -285,7 +333,8 @@ async fn read(
         let refused = match DeviceMsg::from_frame(&frame) {
             Ok(DeviceMsg::Push(message)) => {
                 let id = message.id;
-                hand_on(&pushes, push::check(session, message).await).await.map_err(|refusal| refusal.answer(id))
+                let checked = push::check(session, message).await.map(Write::Push);
+                hand_on(&writes, checked).await.map_err(|refusal| refusal.answer(id))
             }
             Ok(DeviceMsg::Pull(message)) => {
                 let id = message.id;
@@ -297,7 +346,11 @@ async fn read(
                 let admitted = session.admit(Instant::now()).map(|()| Read::Get(message));
                 hand_on(&reads, admitted).await.map_err(|refusal| refusal.answer(id))
             }
-            Ok(DeviceMsg::Move(message)) => Err(Refusal::from(ErrorCode::Unsupported).answer(message.id)),
+            Ok(DeviceMsg::Move(message)) => {
+                let id = message.id;
+                let checked = moving::check(session, message).await.map(Write::Move);
+                hand_on(&writes, checked).await.map_err(|refusal| refusal.answer(id))
+            }
             Ok(DeviceMsg::Ack(message)) => {
                 ack::ack(session, &message);
                 Ok(())
@@ -358,6 +411,15 @@ async fn part(relay: &State, writer: &mut FrameWriter, end: End) -> (VarInt, &'s
             writer.queue(RelayMsg::from(refusal.answer(0)).to_frame());
             let _ = timeout(LAST_WORD, writer.finish()).await;
             (code(refusal.code), refusal.code.name())
+        }
+        End::Moved(bytes) => {
+            // It has to arrive, over a slow line as well: without it the device finds its group nowhere.
+            tokio::select! {
+                biased;
+                _ = timeout(time_for(bytes), writer.finish()) => {}
+                () = relay.stopping() => {}
+            }
+            (code(ErrorCode::GroupMoved), ErrorCode::GroupMoved.name())
         }
     }
 }

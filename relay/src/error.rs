@@ -85,6 +85,7 @@ impl From<StoreError> for Refusal {
         match error {
             StoreError::DiskFull => ErrorCode::StorageFull.into(),
             StoreError::TooManyGroups => ErrorCode::TooManyGroups.into(),
+            StoreError::GroupMoved => ErrorCode::GroupMoved.into(),
             StoreError::Closed => ErrorCode::ShuttingDown.into(),
             StoreError::TooNew | StoreError::Corrupt | StoreError::Database(_) => ErrorCode::Internal.into(),
         }

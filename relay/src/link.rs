@@ -204,5 +204,10 @@ impl FrameWriter {
 
 /// How much longer something may take that began then, and of which so many bytes have passed.
 fn patience(begun: Instant, bytes: u64) -> Duration {
-    (STALL + Duration::from_secs(bytes / SLOWEST_BYTES_PER_S)).saturating_sub(begun.elapsed())
+    time_for(bytes).saturating_sub(begun.elapsed())
+}
+
+/// How long a peer may take over so many bytes.
+pub(crate) fn time_for(bytes: u64) -> Duration {
+    STALL + Duration::from_secs(bytes / SLOWEST_BYTES_PER_S)
 }

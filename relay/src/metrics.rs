@@ -38,6 +38,8 @@ pub(crate) struct Metrics {
     pub(crate) delivered: Counter,
     /// Envelopes whose time was over.
     pub(crate) expired: Counter,
+    /// Groups that got another id.
+    pub(crate) moved: Counter,
     /// Requests over a device's rate.
     pub(crate) limited: Counter,
     /// Bytes of frames, in and out.
@@ -61,6 +63,7 @@ pub(crate) fn text(relay: &State) -> String {
     line("bytes_transferred", "counter", "Bytes received and sent in sessions since the start", metrics.bytes.get());
     line("blobs_pushed_total", "counter", "Pushes acknowledged since the start", metrics.pushed.get());
     line("blobs_expired_total", "counter", "Envelopes that expired since the start", metrics.expired.get());
+    line("groups_moved_total", "counter", "Groups that got another id since the start", metrics.moved.get());
     line("refusals_total", "counter", "Sessions refused or ended for a fault since the start", metrics.refused.get());
     line("rate_limited_total", "counter", "Requests refused for their rate since the start", metrics.limited.get());
     line("groups", "gauge", "Groups with a log now", totals.groups);

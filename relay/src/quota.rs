@@ -77,6 +77,13 @@ impl<K: Eq + Hash> Limiter<K> {
         Ok(())
     }
 
+    /// Gives back a token that was taken for nothing.
+    pub(crate) fn give_back(&self, key: &K) {
+        if let Some(bucket) = self.lock().get_mut(key) {
+            bucket.tokens = (bucket.tokens + 1.0).min(self.burst);
+        }
+    }
+
     /// Whether [`Self::take`] would find a token.
     pub(crate) fn peek(&self, key: &K, now: Instant) -> Result<(), Duration> {
         self.lock().get(key).map_or(Ok(()), |bucket| self.wait_for(self.filled(*bucket, now)))
@@ -173,6 +180,7 @@ impl<K: Clone + Eq + Hash> Drop for Pass<K> {
 #[derive(Debug)]
 pub(crate) struct Quotas {
     pub(crate) messages: Limiter<DeviceId>,
+    /// Groups that are new here, and MOVEs that leave something.
     pub(crate) groups: Limiter<Address>,
     /// Sessions from one address.
     pub(crate) addresses: Arc<Gate<Address>>,
@@ -210,6 +218,22 @@ mod tests {
         assert_eq!(limiter.take("laptop", start), Ok(()), "by itself");
         assert_eq!(limiter.take("phone", start + Duration::from_secs(1)), Ok(()), "waiting as told is enough");
         assert!(limiter.take("phone", start + Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn a_token_that_is_given_back_was_never_taken() {
+        let limiter = Limiter::new(2, 60, Duration::from_secs(60));
+        let start = Instant::now();
+        for _ in 0..10 {
+            limiter.take("phone", start).expect("it was given back");
+            limiter.give_back(&"phone");
+        }
+        limiter.give_back(&"phone");
+        limiter.give_back(&"laptop");
+        for phone in ["phone", "laptop"] {
+            let taken = (0..5).filter(|_| limiter.take(phone, start).is_ok()).count();
+            assert_eq!(taken, 2, "and no more than that");
+        }
     }
 
     #[test]

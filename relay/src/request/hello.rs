@@ -3,15 +3,19 @@
 //! A group is the hash of the public key that opens it, so knowing a group's id opens nothing, and there is
 //! nothing to register. The signature covers both ends of this connection and a secret of its TLS session: it is
 //! worth nothing on another connection, to another relay, or to whoever recorded it.
+//!
+//! Whoever comes by an id that is over, and holds its key, is told what the group's members left for him there, and
+//! nothing else. It costs nothing that is limited by address: no group is made.
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use ed25519_dalek::{Signature, VerifyingKey};
 use iroh::endpoint::Connection;
 use sync_types::{
-    DeviceId, ErrorCode, LogId, RelayCursor, RelayGroupId,
+    AuthPublic, DeviceId, ErrorCode, LogId, RelayCursor, RelayGroupId,
     limits::PROTOCOL_VERSION,
-    message::{Hello, Welcome, features},
+    message::{Hello, Moved, Welcome, features},
     sign,
 };
 use tokio::sync::watch;
@@ -54,17 +58,22 @@ pub(crate) struct Member {
     _pass: Pass<DeviceId>,
 }
 
+/// What a greeting is answered.
+pub(crate) enum Answer {
+    Welcome(Member, Welcome),
+    /// The group is known by another id. The device keeps its place among connections until it was told.
+    Moved(Moved, Pass<DeviceId>),
+}
+
 /// Lets a device in, or says why not.
-pub(crate) async fn hello(
-    relay: &State,
-    peer: &Peer,
-    from: Address,
-    hello: Hello,
-) -> Result<(Member, Welcome), Refusal> {
+pub(crate) async fn hello(relay: &State, peer: &Peer, from: Address, hello: Hello) -> Result<Answer, Refusal> {
     let device = peer.device;
     verify(relay, peer, &hello)?;
     let pass = relay.quotas.devices.enter(device).ok_or(ErrorCode::TooManyConnections)?;
     if !relay.store.knows(&hello.group) {
+        if let Some(packages) = relay.store.packages(&hello.group).await? {
+            return moved(packages, &hello, pass);
+        }
         let created = relay.quotas.groups.take(from, Instant::now());
         created.map_err(|wait| Refusal::later(ErrorCode::RateLimited, wait))?;
     }
@@ -86,23 +95,40 @@ pub(crate) async fn hello(
         floor_cursor: end.floor_cursor,
         pending_count: end.cursor.get().saturating_sub(read.max(end.floor_cursor).get()),
         limits: relay.limits(),
-        features: features::PRESENCE,
+        features: features::PRESENCE | features::MOVE,
     };
     let member = Member { device, log, head, entered_at: end.cursor, features: hello.features, _pass: pass };
-    Ok((member, welcome))
+    Ok(Answer::Welcome(member, welcome))
+}
+
+fn moved(packages: Vec<Bytes>, hello: &Hello, pass: Pass<DeviceId>) -> Result<Answer, Refusal> {
+    if hello.features & features::MOVE == 0 {
+        return Err(ErrorCode::GroupMoved.into());
+    }
+    Ok(Answer::Moved(Moved { packages: packages.into() }, pass))
 }
 
 fn verify(relay: &State, peer: &Peer, hello: &Hello) -> Result<(), ErrorCode> {
     if hello.version != PROTOCOL_VERSION {
         return Err(ErrorCode::VersionUnsupported);
     }
-    if hello.group != RelayGroupId::of(&hello.auth_public) {
+    let signed = sign::hello(&hello.group, &peer.device, &relay.id, &peer.exporter);
+    verify_key(&hello.group, &hello.auth_public, &signed, &hello.signature)
+}
+
+/// Whether this is the key that opens a group, and has signed this.
+pub(super) fn verify_key(
+    group: &RelayGroupId,
+    auth_public: &AuthPublic,
+    signed: &[u8],
+    signature: &[u8],
+) -> Result<(), ErrorCode> {
+    if *group != RelayGroupId::of(auth_public) {
         return Err(ErrorCode::AuthFailed);
     }
-    let signed = sign::hello(&hello.group, &peer.device, &relay.id, &peer.exporter);
-    let key = VerifyingKey::from_bytes(hello.auth_public.as_bytes()).map_err(|_| ErrorCode::AuthFailed)?;
-    let signature = Signature::from_slice(&hello.signature).map_err(|_| ErrorCode::AuthFailed)?;
-    key.verify_strict(&signed, &signature).map_err(|_| ErrorCode::AuthFailed)
+    let key = VerifyingKey::from_bytes(auth_public.as_bytes()).map_err(|_| ErrorCode::AuthFailed)?;
+    let signature = Signature::from_slice(signature).map_err(|_| ErrorCode::AuthFailed)?;
+    key.verify_strict(signed, &signature).map_err(|_| ErrorCode::AuthFailed)
 }
 
 fn random_log_id() -> Result<LogId, ErrorCode> {

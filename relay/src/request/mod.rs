@@ -3,5 +3,7 @@
 pub(crate) mod ack;
 pub(crate) mod get;
 pub(crate) mod hello;
+pub(crate) mod moving;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod write;

@@ -1,16 +1,15 @@
 //! PUSH: keep an envelope, and say so once it is on disk.
 //!
-//! Pushes are checked as they are read and appended in that order, all that wait at once: while one batch is being
-//! committed, the next gathers.
+//! Pushes are checked as they are read and appended in that order, all that wait at once (see [`super::write`]).
 
 use std::time::Instant;
 
 use sync_types::{
     BlobId, Envelope, EnvelopeError, ErrorCode, Kind, RelayMsg, RequestId,
-    limits::{ENVELOPE_OVERHEAD_MAX, IN_FLIGHT_MAX},
+    limits::ENVELOPE_OVERHEAD_MAX,
     message::{Push, PushAck},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     config::Storage,
@@ -62,27 +61,28 @@ pub(crate) async fn check(session: &Session, push: Push) -> Result<Checked, Refu
     Ok(Checked { id: push.id, blob, room })
 }
 
-/// Appends what was checked and answers it, until there is no more to come.
-pub(crate) async fn append_all(session: &Session, mut checked: mpsc::Receiver<Checked>) {
-    let mut batch = Vec::new();
-    while checked.recv_many(&mut batch, IN_FLIGHT_MAX).await > 0 {
-        let (pushes, answers) = append(session, batch.drain(..)).await;
-        for (index, (id, blob_id)) in pushes.into_iter().enumerate() {
-            let answer = match &answers {
-                Ok(answers) => answers[index].map_err(Refusal::from),
-                Err(error) => Err(error.clone().into()),
-            };
-            session.own().settle(&blob_id, answer.ok().map(|appended| appended.cursor));
-            session.reply(answered(session, id, blob_id, answer)).await;
-        }
+/// Appends what was checked, all at once, and answers it.
+pub(crate) async fn append_all(session: &Session, batch: Vec<Checked>) {
+    if batch.is_empty() {
+        return;
+    }
+    let (pushes, answers) = append(session, batch).await;
+    for (index, (id, blob_id)) in pushes.into_iter().enumerate() {
+        let answer = match &answers {
+            Ok(answers) => answers[index].map_err(Refusal::from),
+            Err(error) => Err(error.clone().into()),
+        };
+        session.own().settle(&blob_id, answer.ok().map(|appended| appended.cursor));
+        session.reply(answered(session, id, blob_id, answer)).await;
     }
 }
 
 /// Appends a batch. What it holds of this session's room and of all sessions' is free again when this returns:
 /// answers wait for their reader, and nobody else may wait for that.
-async fn append(session: &Session, batch: impl Iterator<Item = Checked>) -> (Vec<(RequestId, BlobId)>, Answers) {
+async fn append(session: &Session, batch: Vec<Checked>) -> (Vec<(RequestId, BlobId)>, Answers) {
     let mut bytes = 0;
     let (pushes, (blobs, _here)): (Vec<_>, (Vec<_>, Vec<_>)) = batch
+        .into_iter()
         .map(|push| {
             bytes += push.blob.envelope.len();
             ((push.id, push.blob.blob_id), (push.blob, push.room))

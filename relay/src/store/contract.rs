@@ -1,5 +1,7 @@
 //! What every store must do, as one suite that each backend's tests run.
 
+pub(crate) mod moving;
+
 use std::{ops::AsyncFn, sync::Arc};
 
 use bytes::Bytes;
@@ -93,6 +95,7 @@ async fn sweep(store: &dyn Store, time_ms: u64, devices_before_ms: u64) -> Swept
         all.dropped += swept.dropped;
         all.devices += swept.devices;
         all.groups += swept.groups;
+        all.packages += swept.packages;
         if !swept.more {
             return all;
         }

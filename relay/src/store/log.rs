@@ -5,7 +5,7 @@
 //! asked by every reader for the row that was written a moment ago.
 //!
 //! Invariant: the head moves only after its rows are on disk, and the tail is a gapless run of rows that ends at
-//! the head (or is empty).
+//! the head (or is empty). A log that is over stays so: its rows are the group's under another id, or gone.
 
 use std::{
     collections::VecDeque,
@@ -58,11 +58,36 @@ pub(crate) struct GroupLog {
     pub(crate) log_id: LogId,
     pub(crate) head: watch::Sender<Head>,
     tail: Mutex<Tail>,
+    /// True once the group is known by another id.
+    over: watch::Sender<bool>,
 }
 
 impl GroupLog {
     pub(crate) fn new(no: i64, group: RelayGroupId, log_id: LogId, head: Head) -> Self {
-        Self { no, group, log_id, head: watch::Sender::new(head), tail: Mutex::default() }
+        Self {
+            no,
+            group,
+            log_id,
+            head: watch::Sender::new(head),
+            tail: Mutex::default(),
+            over: watch::Sender::default(),
+        }
+    }
+
+    /// Whether the group is known by another id. Then nothing is read or written by this one any more.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+
+    /// The group is known by another id.
+    pub(crate) fn end(&self) {
+        self.over.send_replace(true);
+    }
+
+    /// Resolves once the group is known by another id.
+    pub(crate) async fn ended(&self) {
+        // An error means that the sender is gone, which lives as long as `self`.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 
     pub(crate) fn head(&self) -> Head {

@@ -36,6 +36,9 @@ pub enum StoreError {
     /// As many groups as the relay takes, and none of them empty.
     #[error("the relay takes no more groups")]
     TooManyGroups,
+    /// The group is known by another id: whoever still belongs to it is told by [`Store::packages`].
+    #[error("the group is known by another id")]
+    GroupMoved,
     /// The relay is stopping.
     #[error("the store is closed")]
     Closed,
@@ -64,6 +67,30 @@ pub(crate) struct Greeting {
     /// The id of the log, should it have to be created.
     pub(crate) new_log_id: LogId,
     pub(crate) now_ms: u64,
+}
+
+/// A group is known by another id from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct Moving {
+    pub(crate) group: RelayGroupId,
+    /// The ids that are over, and what is left there for those who hold the old keys.
+    pub(crate) over: Vec<(RelayGroupId, Bytes)>,
+    /// The devices that remain. The others are not waited for any more.
+    pub(crate) remaining: Vec<DeviceId>,
+    /// Whether something may be left that is not there yet.
+    pub(crate) may_add: bool,
+    pub(crate) now_ms: u64,
+}
+
+/// What a [`Moving`] changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Packages that were not there. None: then all was so already.
+    pub(crate) packages: usize,
+    /// Logs whose id is over.
+    pub(crate) logs: usize,
+    /// Rows that came behind those of another log.
+    pub(crate) merged: u64,
 }
 
 /// An envelope to keep.
@@ -140,6 +167,8 @@ pub(crate) struct Swept {
     pub(crate) dropped: u64,
     pub(crate) devices: u64,
     pub(crate) groups: u64,
+    /// Packages of ids that are over.
+    pub(crate) packages: u64,
     /// Whether there was more than fits one step.
     pub(crate) more: bool,
 }
@@ -178,18 +207,28 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Whether the group has a log here.
     fn knows(&self, group: &RelayGroupId) -> bool;
 
-    /// Enters a device, creating its group's log if there is none.
+    /// Enters a device, creating its group's log if there is none; not if the group is known by another id.
     async fn greet(&self, greeting: Greeting) -> Result<Greeted, StoreError>;
 
+    /// What is left, the oldest first, for whoever knows a group by an id that is over; `None` for any other id.
+    async fn packages(&self, group: &RelayGroupId) -> Result<Option<Vec<Bytes>>, StoreError>;
+
+    /// Makes the logs of ids that are over the group's, all or nothing, and leaves a package at each of them. A refusal
+    /// is `group_moved` if the group's own id is over, `rate_limited` if nothing may be added and something would be,
+    /// `storage_full` or `group_full`. Once this resolves it is on disk, and nobody reads or writes by the old ids.
+    async fn move_group(&self, moving: Moving) -> Result<Result<Moved, ErrorCode>, StoreError>;
+
     /// Appends blobs in their order. Each is answered by itself: one that finds no room is `group_full` or
-    /// `storage_full`, and those after it may still fit. Resolves once they are on disk.
+    /// `storage_full`, and those after it may still fit. All are `group_moved` for a log that is over. Resolves once they
+    /// are on disk.
     async fn append(
         &self,
         log: &Arc<GroupLog>,
         blobs: Vec<NewBlob>,
     ) -> Result<Vec<Result<Appended, ErrorCode>>, StoreError>;
 
-    /// The rows after `span.after`, contiguous from the next one. `None` if that one has left the log.
+    /// The rows after `span.after`, contiguous from the next one. `None` if that one has left the log. Reading a log that
+    /// is over is [`StoreError::GroupMoved`], also below.
     async fn rows(&self, log: &GroupLog, span: Span, now_ms: u64) -> Result<Option<Vec<StoredRow>>, StoreError>;
 
     /// The run up to and with a row, if the row is there.

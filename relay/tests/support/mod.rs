@@ -12,14 +12,16 @@ use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use iroh::{
     Endpoint, EndpointAddr, EndpointId, RelayMode, SecretKey, TransportAddr,
-    endpoint::{Connection, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, VarInt, presets},
+    endpoint::{
+        Connection, ConnectionError, PortmapperConfig, QuicTransportConfig, RecvStream, SendStream, VarInt, presets,
+    },
 };
 use sync_relay::{Config, Handle, Relay};
 use sync_types::{
     AuthPublic, BlobId, DeviceId, DeviceMsg, Envelope, ErrorCode, FrameBuffer, Header, KeyId, Kind, RelayCursor,
     RelayGroupId, RelayId, RelayMsg, Run,
     limits::{ALPN, BODY_LEN_MIN, PROTOCOL_VERSION},
-    message::{Ack, Gap, Get, Hello, Page, Pull, Push, PushAck, RowKind, Welcome},
+    message::{Ack, Gap, Get, Hello, Move, Over, Page, Pull, Push, PushAck, RowKind, Welcome, features},
     sign,
 };
 use tempfile::TempDir;
@@ -145,19 +147,29 @@ pub async fn http_with_head(
 
 /// What opens a group on a relay.
 #[derive(Clone)]
-pub struct Group(SigningKey);
+pub struct Group {
+    key: SigningKey,
+    id: RelayGroupId,
+}
 
 impl Group {
     pub fn new(n: u8) -> Self {
-        Self(SigningKey::from_bytes(&[n; 32]))
+        let key = SigningKey::from_bytes(&[n; 32]);
+        let id = RelayGroupId::of(&AuthPublic::from_bytes(key.verifying_key().to_bytes()));
+        Self { key, id }
+    }
+
+    /// As one pretends it to be who has another group's key.
+    pub fn opened_by(&self, other: &Self) -> Self {
+        Self { key: other.key.clone(), id: self.id }
     }
 
     fn auth_public(&self) -> AuthPublic {
-        AuthPublic::from_bytes(self.0.verifying_key().to_bytes())
+        AuthPublic::from_bytes(self.key.verifying_key().to_bytes())
     }
 
     pub fn id(&self) -> RelayGroupId {
-        RelayGroupId::of(&self.auth_public())
+        self.id
     }
 }
 
@@ -249,6 +261,20 @@ impl Device {
         line
     }
 
+    /// Comes by an id that is over, and is told what was left there.
+    pub async fn is_told(&self, relay: &Running, group: &Group) -> Vec<Bytes> {
+        let mut line = self.dial(relay).await;
+        let hello = Hello { features: features::MOVE, ..line.hello(group) };
+        line.say(DeviceMsg::Hello(hello)).await;
+        let packages = match line.hear().await {
+            Some(RelayMsg::Moved(moved)) => moved.packages.0,
+            other => panic!("not told: {other:?}"),
+        };
+        assert_eq!(line.hear().await, None);
+        is_closed_with(&line.connection, ErrorCode::GroupMoved).await;
+        packages
+    }
+
     /// [`Self::enter`], for tests that don't look at the welcome.
     pub async fn session(&self, relay: &Running, group: &Group) -> Line {
         self.enter(relay, group).await.0
@@ -271,23 +297,27 @@ pub struct Line {
 impl Line {
     /// A HELLO that is in order.
     pub fn hello(&self, group: &Group) -> Hello {
-        let mut exporter = [0; 32];
-        self.connection
-            .export_keying_material(&mut exporter, sign::HELLO_EXPORTER_LABEL, &[])
-            .expect("the handshake is complete");
-        let signed = sign::hello(&group.id(), &self.device, &self.relay, &exporter);
+        let signed = sign::hello(&group.id(), &self.device, &self.relay, &self.exporter());
         Hello {
             version: PROTOCOL_VERSION,
             group: group.id(),
             auth_public: group.auth_public(),
             last_cursor: RelayCursor::START,
             log_id: None,
-            signature: Bytes::copy_from_slice(&group.0.sign(&signed).to_bytes()),
+            signature: Bytes::copy_from_slice(&group.key.sign(&signed).to_bytes()),
             features: 0,
         }
     }
 
-    async fn greet(&mut self, group: &Group) -> Welcome {
+    fn exporter(&self) -> [u8; 32] {
+        let mut exporter = [0; 32];
+        self.connection
+            .export_keying_material(&mut exporter, sign::HELLO_EXPORTER_LABEL, &[])
+            .expect("the handshake is complete");
+        exporter
+    }
+
+    pub async fn greet(&mut self, group: &Group) -> Welcome {
         let hello = self.hello(group);
         self.say(DeviceMsg::Hello(hello)).await;
         match self.hear().await {
@@ -401,6 +431,57 @@ impl Line {
         }
     }
 
+    /// A MOVE that is in order: these ids are over, and that is left there.
+    pub fn moving(&mut self, to: &Group, over: &[(&Group, &[u8])], remaining: &[DeviceId]) -> Move {
+        let sign = |group: &Group, package: &[u8]| {
+            let ends = (&self.device, &self.relay, &self.exporter());
+            Bytes::copy_from_slice(&group.key.sign(&sign::moved(&group.id(), ends, &to.id(), package)).to_bytes())
+        };
+        let over: Vec<_> = over
+            .iter()
+            .map(|(group, package)| Over {
+                group: group.id(),
+                auth_public: group.auth_public(),
+                signature: sign(group, package),
+                package: Bytes::copy_from_slice(package),
+            })
+            .collect();
+        let signature = sign(to, &[]);
+        Move {
+            id: self.id(),
+            group: to.id(),
+            auth_public: to.auth_public(),
+            signature,
+            over: over.into(),
+            remaining: remaining.to_vec().into(),
+        }
+    }
+
+    /// Waits until a MOVE is on the relay's disk; what else comes first is passed over.
+    pub async fn try_move(&mut self, message: Move) -> Result<(), ErrorCode> {
+        self.hear_of_move(message).await.map(drop)
+    }
+
+    /// The same for one that is in order: what others have left under the same ids.
+    pub async fn move_and_hear(&mut self, message: Move) -> Vec<Bytes> {
+        self.hear_of_move(message).await.expect("in order")
+    }
+
+    async fn hear_of_move(&mut self, message: Move) -> Result<Vec<Bytes>, ErrorCode> {
+        let moving = message.id;
+        self.say(message).await;
+        loop {
+            match self.hear().await {
+                Some(RelayMsg::MoveAck(ack)) if ack.id == moving => {
+                    return Ok(ack.others.0.into_iter().map(|left| left.package).collect());
+                }
+                Some(RelayMsg::Refused(refused)) if refused.id == moving => return Err(refused.error()),
+                Some(RelayMsg::Page(_) | RelayMsg::Notify(_) | RelayMsg::PushAck(_)) => {}
+                other => panic!("not an answer to a move: {other:?}"),
+            }
+        }
+    }
+
     pub async fn ack(&mut self, cursor: u64) {
         self.say(Ack { cursor: RelayCursor::new(cursor) }).await;
     }
@@ -409,6 +490,21 @@ impl Line {
     pub fn goodbye(self) {
         self.connection.close(0u32.into(), b"goodbye");
     }
+}
+
+/// Hears the refusal of the whole connection, and then its end.
+pub async fn is_refused(mut line: Line) -> ErrorCode {
+    let (id, code) = line.refusal().await;
+    assert_eq!(id, 0);
+    assert_eq!(line.hear().await, None);
+    is_closed_with(&line.connection, code).await;
+    code
+}
+
+pub async fn is_closed_with(connection: &Connection, code: ErrorCode) {
+    let closed = timeout(SOON, connection.closed()).await.expect("closes");
+    assert!(matches!(closed, ConnectionError::ApplicationClosed(close)
+        if close.error_code == VarInt::from_u32(code.number().into())));
 }
 
 /// An envelope of the smallest size, different for every `n`.

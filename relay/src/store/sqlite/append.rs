@@ -54,6 +54,11 @@ impl Batch {
         let mut known = ids::find(db, &books.shared, &ids).await?;
         let mut answers = Vec::with_capacity(requests.len());
         for (log, blobs) in requests {
+            if log.is_over() {
+                // By its old id nothing is written any more, or it would be in nobody's log.
+                answers.push(vec![Err(ErrorCode::GroupMoved); blobs.len()]);
+                continue;
+            }
             if books.shared.group(&log.group).is_none_or(|current| current.no != log.no) {
                 // It was forgotten with its last session. Nobody waits for this answer any more.
                 answers.push(vec![Err(ErrorCode::NotFound); blobs.len()]);
@@ -209,7 +214,7 @@ impl Extended {
 
 /// What a row takes of the file at most: its columns and index entries, and whole pages once it is long. That much is
 /// counted until the file is measured, which it is before anybody is refused.
-fn footprint(envelope_len: u64) -> u64 {
+pub(super) fn footprint(envelope_len: u64) -> u64 {
     const PAGE: u64 = 4_096;
     const ROW: u64 = 512;
     if envelope_len < PAGE / 4 {

@@ -10,7 +10,7 @@ use sync_sqlite::Database;
 use sync_types::{DeviceId, LogId, RelayCursor, Run};
 
 use super::{
-    ids,
+    ids, packages,
     place::{GROUP_MAX, places},
     signed,
     writer::{Reply, Writer},
@@ -61,6 +61,9 @@ impl Writer {
         if let Some(log) = self.books.shared.group(&greeting.group) {
             return Ok(log);
         }
+        if packages::is_over(&mut self.db, &greeting.group).await? {
+            return Err(StoreError::GroupMoved);
+        }
         if self.books.shared.group_count() >= self.books.bounds.groups {
             self.collect_empty().await?;
             if self.books.shared.group_count() >= self.books.bounds.groups {
@@ -74,11 +77,13 @@ impl Writer {
         Ok(log)
     }
 
-    /// Forgets groups without a row that nobody is connected to.
+    /// Forgets groups without a row that nobody is connected to, and that no other id leads to: what is left there for
+    /// their members counts as theirs.
     async fn collect_empty(&mut self) -> Result<(), StoreError> {
         let empty = sqlx::query(
             "SELECT no FROM groups WHERE NOT EXISTS
-                 (SELECT 1 FROM entries WHERE place BETWEEN groups.no << 35 AND ((groups.no + 1) << 35) - 1)",
+                 (SELECT 1 FROM entries WHERE place BETWEEN groups.no << 35 AND ((groups.no + 1) << 35) - 1)
+             AND NOT EXISTS (SELECT 1 FROM moved WHERE target = groups.id)",
         )
         .fetch_all(self.db.connection().await?)
         .await?;
@@ -155,6 +160,11 @@ fn remember(db: &mut Database, group_no: i64, device: DeviceId, acked: RelayCurs
     .bind(device.as_bytes().as_slice())
     .bind(signed(acked.get()))
     .bind(signed(now_ms));
+    bound_devices(db, group_no);
+}
+
+/// Forgets those that were not seen for longest, if there are too many.
+pub(super) fn bound_devices(db: &mut Database, group_no: i64) {
     db.add(
         "DELETE FROM devices WHERE group_no = ? AND device IN
              (SELECT device FROM devices WHERE group_no = ? ORDER BY seen_ms DESC LIMIT -1 OFFSET ?)",

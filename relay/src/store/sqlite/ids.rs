@@ -71,6 +71,15 @@ const OUTSIDE: &str = "FROM groups CROSS JOIN entries
     ON entries.place > (groups.no << 35 | groups.indexed_cursor) AND entries.place <= (groups.no << 35 | groups.head_cursor)
     WHERE groups.indexed_cursor < groups.head_cursor";
 
+/// Puts rows into the index: those that are named behind it.
+const INDEX: &str = "INSERT INTO blob_ids (id_high, place) SELECT id_high, entries.place";
+
+/// Puts all rows of a group into the index that are not there yet. They leave `fresh` once that is committed.
+pub(super) fn index_group(db: &mut Database, group_no: i64) {
+    db.add(&format!("{INDEX} {OUTSIDE} AND groups.no = ? ORDER BY id_high, entries.place")).bind(group_no);
+    db.add("UPDATE groups SET indexed_cursor = head_cursor WHERE no = ?").bind(group_no);
+}
+
 /// Which of these blobs have a row, and where.
 pub(super) async fn find(db: &mut Database, shared: &Shared, ids: &[Id]) -> Result<HashMap<Id, Appended>, StoreError> {
     let mut places = Vec::new();
@@ -116,9 +125,7 @@ impl Writer {
             return;
         }
         let indexed = self.db.transaction(async |db| {
-            db.add(&format!(
-                "INSERT INTO blob_ids (id_high, place) SELECT id_high, entries.place {OUTSIDE} ORDER BY id_high, entries.place"
-            ));
+            db.add(&format!("{INDEX} {OUTSIDE} ORDER BY id_high, entries.place"));
             db.add("UPDATE groups SET indexed_cursor = head_cursor WHERE indexed_cursor < head_cursor");
             Ok::<_, StoreError>(())
         });

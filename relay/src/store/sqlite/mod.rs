@@ -6,6 +6,8 @@
 mod append;
 mod groups;
 mod ids;
+mod moving;
+mod packages;
 mod place;
 mod sweep;
 #[cfg(test)]
@@ -36,8 +38,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{
-    Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, NewBlob, Span, Store, StoreError, StoredRow, Sweep,
-    Swept, Totals, log::within,
+    Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, Moved, Moving, NewBlob, Span, Store, StoreError,
+    StoredRow, Sweep, Swept, Totals, log::within,
 };
 use ids::Fresh;
 use place::{cursor_at, place, places};
@@ -93,6 +95,16 @@ impl Shared {
         self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(group);
     }
 
+    /// Some logs are over, and another is in their place, if it is new. Nobody sees it halfway.
+    fn replace_groups(&self, over: &[Arc<GroupLog>], with: Option<Arc<GroupLog>>) {
+        let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        for log in over {
+            log.end();
+            groups.remove(&log.group);
+        }
+        groups.extend(with.map(|log| (log.group, log)));
+    }
+
     fn all_groups(&self) -> Vec<Arc<GroupLog>> {
         self.groups.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -136,40 +148,8 @@ impl SqliteStore {
         Ok(Self { readers, writer, shared, clock })
     }
 
-    /// Hands something to the writer and waits for its answer.
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Write,
-    ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.writer.send(request(reply)).await.map_err(|_| StoreError::Closed)?;
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-}
-
-#[async_trait]
-impl Store for SqliteStore {
-    fn clock(&self) -> Option<ClockMark> {
-        self.clock
-    }
-
-    fn knows(&self, group: &RelayGroupId) -> bool {
-        self.shared.group(group).is_some()
-    }
-
-    async fn greet(&self, greeting: Greeting) -> Result<Greeted, StoreError> {
-        self.ask(|reply| Write::Greet(greeting, reply)).await
-    }
-
-    async fn append(
-        &self,
-        log: &Arc<GroupLog>,
-        blobs: Vec<NewBlob>,
-    ) -> Result<Vec<Result<Appended, ErrorCode>>, StoreError> {
-        self.ask(|reply| Write::Append(Arc::clone(log), blobs, reply)).await
-    }
-
-    async fn rows(&self, log: &GroupLog, span: Span, now_ms: u64) -> Result<Option<Vec<StoredRow>>, StoreError> {
+    /// The rows of a span as they are, whether or not the log is over.
+    async fn page(&self, log: &GroupLog, span: Span, now_ms: u64) -> Result<Option<Vec<StoredRow>>, StoreError> {
         if let Some(rows) = log.tail().read(span) {
             return Ok(Some(rows.into_iter().map(|row| row.at(now_ms)).collect()));
         }
@@ -202,19 +182,65 @@ impl Store for SqliteStore {
         Ok(Some(within(span, rows.into_iter())))
     }
 
+    /// Hands something to the writer and waits for its answer.
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Write,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.writer.send(request(reply)).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn clock(&self) -> Option<ClockMark> {
+        self.clock
+    }
+
+    fn knows(&self, group: &RelayGroupId) -> bool {
+        self.shared.group(group).is_some()
+    }
+
+    async fn greet(&self, greeting: Greeting) -> Result<Greeted, StoreError> {
+        self.ask(|reply| Write::Greet(greeting, reply)).await
+    }
+
+    async fn packages(&self, group: &RelayGroupId) -> Result<Option<Vec<Bytes>>, StoreError> {
+        packages::of(&self.readers, group).await
+    }
+
+    async fn move_group(&self, moving: Moving) -> Result<Result<Moved, ErrorCode>, StoreError> {
+        self.ask(|reply| Write::Move(moving, reply)).await
+    }
+
+    async fn append(
+        &self,
+        log: &Arc<GroupLog>,
+        blobs: Vec<NewBlob>,
+    ) -> Result<Vec<Result<Appended, ErrorCode>>, StoreError> {
+        self.ask(|reply| Write::Append(Arc::clone(log), blobs, reply)).await
+    }
+
+    async fn rows(&self, log: &GroupLog, span: Span, now_ms: u64) -> Result<Option<Vec<StoredRow>>, StoreError> {
+        unless_over(log, self.page(log, span, now_ms).await?)
+    }
+
     async fn run_at(&self, log: &GroupLog, cursor: RelayCursor) -> Result<Option<Run>, StoreError> {
         let head = log.head();
         if cursor == head.cursor {
-            return Ok(Some(head.run));
+            return unless_over(log, Some(head.run));
         }
         if cursor == head.floor_cursor {
-            return Ok(Some(head.floor_run));
+            return unless_over(log, Some(head.floor_run));
         }
         let row = sqlx::query("SELECT run FROM entries WHERE place = ?")
             .bind(place(log.no, cursor))
             .fetch_optional(&self.readers)
             .await?;
-        row.map(|row| Ok(Run::from_bytes(bytes_at(&row, 0)?))).transpose()
+        let run = row.map(|row| bytes_at(&row, 0)).transpose()?;
+        unless_over(log, run.map(Run::from_bytes))
     }
 
     async fn get(&self, log: &GroupLog, blob_id: BlobId, now_ms: u64) -> Result<Option<Bytes>, StoreError> {
@@ -234,8 +260,8 @@ impl Store for SqliteStore {
         .bind(signed(now_ms))
         .fetch_optional(&self.readers)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        Ok(row.try_get::<Option<Vec<u8>>, _>(0)?.map(Bytes::from))
+        let envelope = row.map(|row| row.try_get::<Option<Vec<u8>>, _>(0)).transpose()?.flatten();
+        unless_over(log, envelope.map(Bytes::from))
     }
 
     fn acked(&self, log: &GroupLog, device: DeviceId, cursor: RelayCursor, now_ms: u64) {
@@ -260,6 +286,12 @@ impl Store for SqliteStore {
         self.readers.close().await;
         let _ = self.ask(Write::Close).await;
     }
+}
+
+/// What was read of a log, unless that is over. Looked at after the reading: whatever a key's holder may not see any more
+/// was written after the log was over.
+fn unless_over<T>(log: &GroupLog, read: T) -> Result<T, StoreError> {
+    if log.is_over() { Err(StoreError::GroupMoved) } else { Ok(read) }
 }
 
 /// Reads all groups into `shared`; returns the bytes each keeps.

@@ -14,7 +14,7 @@ use sync_types::{RelayCursor, Run};
 use super::{
     bytes_at,
     groups::visited,
-    ids,
+    ids, packages,
     place::{cursor_at, group_at, place, places},
     signed, unsigned_at,
     writer::{Writer, measure},
@@ -52,11 +52,12 @@ impl Writer {
                 .execute(&mut *tx)
                 .await?;
             let cuts = cut_fronts(tx).await?;
-            Ok::<_, StoreError>((freed, devices, cuts))
+            let packages = packages::expire(tx, sweep.clock.time_ms, STEP_ROWS).await?;
+            Ok::<_, StoreError>((freed, devices, cuts, packages))
         });
-        let (freed, devices, cuts) = stepping.await?;
+        let (freed, devices, cuts, packages) = stepping.await?;
 
-        let mut swept = Swept { devices: devices.rows_affected(), ..Swept::default() };
+        let mut swept = Swept { devices: devices.rows_affected(), packages, ..Swept::default() };
         swept.expired = freed.values().map(|(expired, _)| expired).sum();
         swept.more = swept.expired >= STEP_ROWS.cast_unsigned();
         self.books.shared.blobs.fetch_sub(swept.expired, Ordering::Relaxed);
@@ -76,7 +77,7 @@ impl Writer {
         }
         let is_cut = |no: &i64, cursor: RelayCursor| cuts.get(no).is_some_and(|cut| cursor <= cut.floor);
         self.books.shared.fresh().retain(|(no, _), cursor| !is_cut(no, *cursor));
-        swept.more |= swept.dropped >= STEP_ROWS.cast_unsigned();
+        swept.more |= swept.dropped.max(packages) >= STEP_ROWS.cast_unsigned();
 
         let unvisited = unvisited(self.db.connection().await?, sweep.devices_before_ms).await?;
         swept.groups = self.forget(&unvisited, STEP_GROUPS).await?;

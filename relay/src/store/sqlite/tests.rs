@@ -19,6 +19,16 @@ async fn keeps_the_contract() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract_of_moves() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    contract::moving::check(async || {
+        let store = open(folder.path()).await;
+        Arc::new(store) as Arc<dyn Store>
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -164,6 +174,97 @@ async fn a_forgotten_group_leaves_nothing_behind() {
     assert!(store.shared.fresh().is_empty());
 }
 
+fn moving(over: &[u8], to: u8) -> Moving {
+    let over = over.iter().map(|n| (greeting(*n).group, Bytes::from_static(b"left"))).collect();
+    Moving { group: greeting(to).group, over, remaining: Vec::new(), may_add: true, now_ms: 0 }
+}
+
+#[tokio::test]
+async fn a_merged_log_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let store = open(folder.path()).await;
+    let mut gone = Vec::new();
+    for n in [1, 2, 3] {
+        let log = store.greet(greeting(n)).await.expect("room").log;
+        store.append(&log, (n * 50..n * 50 + 20).map(blob).collect()).await.expect("works");
+        store.append(&log, (100..105).map(blob).collect()).await.expect("works");
+        gone.push(log.no);
+    }
+    gone.pop();
+    let moved = store.move_group(moving(&[1, 2], 3)).await.expect("works").expect("in order");
+    assert_eq!(moved.merged, 20 + 15, "five of one are the other's");
+    let kept = 20 + 15 + 25;
+    assert_eq!(count(folder.path(), "SELECT COUNT(*) FROM entries").await, kept);
+    assert_eq!(count(folder.path(), "SELECT COUNT(*) FROM blob_ids").await, kept, "each is in the index, once");
+    let others = "SELECT (SELECT COUNT(*) FROM devices) + (SELECT COUNT(*) FROM groups)";
+    assert_eq!(count(folder.path(), others).await, 1 + 1);
+    assert!(store.shared.fresh().is_empty() && store.totals().blobs == kept.cast_unsigned());
+    let log = store.greet(greeting(3)).await.expect("known").log;
+    let again = store.append(&log, (50..70).chain(100..120).chain(150..170).map(blob).collect()).await;
+    let mut cursors: Vec<_> = again.expect("works").into_iter().map(|answer| answer.expect("known").cursor).collect();
+    cursors.sort_unstable();
+    cursors.dedup();
+    assert_eq!(cursors.len(), 60);
+    assert_eq!(log.head().cursor.get(), kept.cast_unsigned(), "all were known");
+}
+
+#[tokio::test]
+async fn a_move_has_its_turn_among_what_waits() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let store = open(folder.path()).await;
+    let log = store.greet(greeting(1)).await.expect("room").log;
+    let (before, behind) = ([blob(1)].into(), [blob(2)].into());
+    let (before, entered, moved, behind, late, new) = tokio::join!(
+        store.append(&log, before),
+        store.greet(greeting(1)),
+        store.move_group(moving(&[1], 2)),
+        store.append(&log, behind),
+        store.greet(greeting(1)),
+        store.greet(greeting(2)),
+    );
+    assert_eq!(before.expect("works")[0].expect("room").cursor, RelayCursor::new(1));
+    assert!(entered.expect("known").log.is_over(), "it came in time to be told");
+    assert_eq!(moved.expect("works").expect("in order").logs, 1);
+    assert_eq!(behind, Ok(vec![Err(ErrorCode::GroupMoved)]));
+    assert_eq!(late.err(), Some(StoreError::GroupMoved));
+    let new = new.expect("known");
+    assert_eq!((new.log.no, new.head.borrow().cursor), (log.no, RelayCursor::new(1)));
+}
+
+#[tokio::test]
+async fn a_group_without_a_row_is_kept_for_what_leads_to_it() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let bounds = Bounds { groups: 1, ..contract::BOUNDS };
+    let store = SqliteStore::open(&folder.path().join("relay.db"), bounds).await.expect("opens");
+    store.greet(greeting(1)).await.expect("room");
+    store.move_group(moving(&[1], 2)).await.expect("works").expect("in order");
+    assert_eq!(store.greet(greeting(3)).await.err(), Some(StoreError::TooManyGroups));
+    assert!(store.knows(&greeting(2).group));
+}
+
+#[tokio::test]
+async fn a_move_that_cannot_be_written_has_not_happened() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let store = open(folder.path()).await;
+    let [one, two] = [1, 2].map(greeting).map(|greeting| store.greet(greeting));
+    let (one, two) = (one.await.expect("room"), two.await.expect("room"));
+    store.append(&one.log, (1..=30).map(blob).collect()).await.expect("works");
+    store.append(&two.log, (31..=60).map(blob).collect()).await.expect("works");
+    let other = SqliteConnectOptions::new().filename(folder.path().join("relay.db"));
+    let mut other = other.connect().await.expect("opens");
+    let rule = "CREATE TRIGGER no_more BEFORE INSERT ON moved BEGIN SELECT RAISE(FAIL, 'no more'); END";
+    sqlx::query(rule).execute(&mut other).await.expect("made");
+    let failed = store.move_group(moving(&[1, 2], 3)).await;
+    assert!(matches!(failed, Err(StoreError::Database(_))), "{failed:?}");
+    for (greeted, first, next) in [(&one, 1, 71), (&two, 31, 72)] {
+        assert!(!greeted.log.is_over() && store.knows(&greeted.log.group));
+        let again = store.append(&greeted.log, vec![blob(first), blob(next)]).await.expect("works");
+        assert_eq!([1, 31], [0, 1].map(|n: usize| again[n].expect("room").cursor.get()));
+    }
+    sqlx::query("DROP TRIGGER no_more").execute(&mut other).await.expect("gone");
+    assert_eq!(store.move_group(moving(&[1, 2], 3)).await.expect("works").expect("in order").merged, 31);
+}
+
 #[tokio::test]
 async fn there_is_an_end_to_places() {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -186,4 +287,28 @@ async fn there_is_an_end_to_places() {
     assert_eq!(answers[0].expect("the last place").cursor, place::CURSOR_MAX);
     assert_eq!(answers[1], Err(ErrorCode::GroupFull));
     assert_eq!(store.greet(greeting(2)).await.err(), Some(StoreError::TooManyGroups));
+}
+
+#[tokio::test]
+async fn logs_that_have_no_places_together_stay_two() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut store = open(folder.path()).await;
+    for n in [1, 2] {
+        let log = store.greet(greeting(n)).await.expect("room").log;
+        store.append(&log, vec![blob(n), blob(n + 10)]).await.expect("works");
+    }
+    store.close().await;
+    let last = signed(place::CURSOR_MAX.get() - 1);
+    let db = SqliteConnectOptions::new().filename(folder.path().join("relay.db"));
+    sqlx::query("UPDATE groups SET head_cursor = ?1, floor_cursor = ?1 - 9, indexed_cursor = ?1 WHERE no = 2")
+        .bind(last)
+        .execute(&mut db.connect().await.expect("opens"))
+        .await
+        .expect("written");
+    for _ in 0..2 {
+        store = open(folder.path()).await;
+        assert_eq!(store.move_group(moving(&[1, 2], 3)).await, Ok(Err(ErrorCode::GroupFull)));
+        assert_eq!([1, 2, 3].map(|n| store.knows(&greeting(n).group)), [true, true, false]);
+        store.close().await;
+    }
 }

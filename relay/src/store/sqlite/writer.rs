@@ -6,6 +6,9 @@
 //!
 //! Invariant: nothing is answered, and no head moves, before the commit returned. If it fails, nothing happened:
 //! what the transaction changed in memory is dropped with it.
+//!
+//! Invariant: a MOVE has its turn in the queue. What came before it is done before it, and what comes behind it finds the
+//! ids over that it has ended.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{Shared, append::Batch, ids, signed};
-use crate::store::{Appended, Bounds, Greeted, Greeting, GroupLog, NewBlob, StoreError, Sweep, Swept};
+use crate::store::{Appended, Bounds, Greeted, Greeting, GroupLog, Moved, Moving, NewBlob, StoreError, Sweep, Swept};
 
 /// Requests taken into one transaction at most.
 const GATHER_MAX: usize = 256;
@@ -36,9 +39,18 @@ pub(super) type Answers = Vec<Result<Appended, ErrorCode>>;
 pub(super) enum Write {
     Greet(Greeting, Reply<Greeted>),
     Append(Arc<GroupLog>, Vec<NewBlob>, Reply<Answers>),
+    Move(Moving, Reply<Result<Moved, ErrorCode>>),
     Acked { group_no: i64, device: DeviceId, cursor: RelayCursor, now_ms: u64 },
     Sweep(Sweep, Reply<Swept>),
     Close(Reply<()>),
+}
+
+/// What was gathered and may share transactions.
+#[derive(Default)]
+struct Gathered {
+    greetings: Vec<(Greeting, Reply<Greeted>)>,
+    appends: Vec<(Request, Reply<Answers>)>,
+    sweeps: Vec<(Sweep, Reply<Swept>)>,
 }
 
 /// See the [module](self).
@@ -103,31 +115,41 @@ impl Writer {
 
     /// Performs what was gathered; returns the request to close, if there was one.
     async fn perform(&mut self, gathered: impl Iterator<Item = Write>) -> Option<Reply<()>> {
-        let (mut greetings, mut appends, mut sweeps, mut close) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let (mut batch, mut close) = (Gathered::default(), None);
         for write in gathered {
             match write {
-                Write::Greet(greeting, reply) => greetings.push((greeting, reply)),
-                Write::Append(log, blobs, reply) => appends.push(((log, blobs), reply)),
+                Write::Greet(greeting, reply) => batch.greetings.push((greeting, reply)),
+                Write::Append(log, blobs, reply) => batch.appends.push(((log, blobs), reply)),
                 Write::Acked { group_no, device, cursor, now_ms } => {
                     let noted = self.books.acks.entry((group_no, device)).or_default();
                     *noted = (noted.0.max(cursor), noted.1.max(now_ms));
                 }
-                Write::Sweep(sweep, reply) => sweeps.push((sweep, reply)),
+                Write::Sweep(sweep, reply) => batch.sweeps.push((sweep, reply)),
+                Write::Move(moving, reply) => {
+                    self.perform_together(std::mem::take(&mut batch)).await;
+                    self.note_acks().await;
+                    let _ = reply.send(self.move_group(moving).await);
+                }
                 Write::Close(reply) => close = Some(reply),
             }
         }
-        if !greetings.is_empty() {
-            self.greet(greetings).await;
+        self.perform_together(batch).await;
+        close
+    }
+
+    /// Performs what may share transactions.
+    async fn perform_together(&mut self, batch: Gathered) {
+        if !batch.greetings.is_empty() {
+            self.greet(batch.greetings).await;
         }
-        if !appends.is_empty() {
-            self.append(appends).await;
+        if !batch.appends.is_empty() {
+            self.append(batch.appends).await;
             self.index_fresh().await;
         }
-        for (sweep, reply) in sweeps {
+        for (sweep, reply) in batch.sweeps {
             self.note_acks().await;
             let _ = reply.send(self.sweep(sweep).await);
         }
-        close
     }
 
     /// Appends all in one transaction. If that fails, each by itself, so that what one group's rows suffer from is

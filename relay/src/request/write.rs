@@ -1,0 +1,34 @@
+//! What changes logs, in the order in which a session asks for it.
+//!
+//! All pushes that wait are appended at once: while one batch is being committed, the next gathers. A MOVE has its turn
+//! between them. What was pushed before it is in the log that it moves, and what comes behind it finds that log over.
+
+use sync_types::limits::IN_FLIGHT_MAX;
+use tokio::sync::mpsc;
+
+use super::{moving, push};
+use crate::connection::Session;
+
+/// A request that was found in order.
+pub(crate) enum Write {
+    Push(push::Checked),
+    Move(moving::Checked),
+}
+
+/// Performs and answers what was checked, until there is no more to come.
+pub(crate) async fn perform_all(session: &Session, mut checked: mpsc::Receiver<Write>) {
+    let mut batch = Vec::new();
+    while checked.recv_many(&mut batch, IN_FLIGHT_MAX).await > 0 {
+        let mut pushes = Vec::with_capacity(batch.len());
+        for write in batch.drain(..) {
+            match write {
+                Write::Push(push) => pushes.push(push),
+                Write::Move(moving) => {
+                    push::append_all(session, std::mem::take(&mut pushes)).await;
+                    moving::perform(session, moving).await;
+                }
+            }
+        }
+        push::append_all(session, pushes).await;
+    }
+}

@@ -1,0 +1,154 @@
+//! What is left for those who know a group by an id that is over.
+//!
+//! An id that has a row here is over, whether or not a package is left of it, and no log is made under it. What a group
+//! leaves counts as its own, by the id it leads to: it has a share of rows and bytes, whoever else leaves how much, and
+//! so a device can be removed on a full relay. Only what leads to no log here shares its room with others of that kind.
+//!
+//! Invariant: room is made by dropping the oldest of what is over the same bound, never another group's.
+
+use std::collections::{BTreeSet, HashSet};
+
+use bytes::Bytes;
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use sync_sqlite::Database;
+use sync_types::{
+    RelayGroupId,
+    limits::{MOVE_OVER_MAX, MOVED_BYTES_MAX, MOVED_PACKAGES_MAX, MOVED_TTL_S, relay_defaults::CONTROL_RESERVE},
+};
+
+use super::{append::footprint, signed};
+use crate::store::StoreError;
+
+/// Rows that lead to one group: as many ids as one MOVE ends, and as many packages for each as there may be.
+const ROWS_MAX: usize = MOVE_OVER_MAX * MOVED_PACKAGES_MAX;
+/// Bytes of packages that lead to one group; what it may keep of them beyond any bound of the database.
+const BYTES_MAX: u64 = CONTROL_RESERVE;
+/// Rows that lead to no log here, for each group that the relay takes.
+const STRAYS_PER_GROUP: u64 = 16;
+
+const _: () = assert!(ROWS_MAX >= MOVE_OVER_MAX && BYTES_MAX >= MOVED_BYTES_MAX as u64, "one MOVE's must always fit");
+
+/// An id that is over, and what is left there.
+pub(super) type Left = (RelayGroupId, Bytes);
+
+/// What is left at an id, the oldest first; `None` if it is not over.
+pub(super) async fn of(readers: &SqlitePool, group: &RelayGroupId) -> Result<Option<Vec<Bytes>>, StoreError> {
+    let rows = sqlx::query("SELECT package FROM moved WHERE id = ? ORDER BY no")
+        .bind(group.as_bytes().as_slice())
+        .fetch_all(readers)
+        .await?;
+    let packages = rows.iter().map(|row| Ok(row.try_get::<Option<Vec<u8>>, _>(0)?.map(Bytes::from)));
+    let packages: Vec<_> = packages.collect::<Result<_, StoreError>>()?;
+    Ok((!packages.is_empty()).then(|| packages.into_iter().flatten().collect()))
+}
+
+/// Whether an id is over.
+pub(super) async fn is_over(db: &mut Database, group: &RelayGroupId) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM moved WHERE id = ?)")
+        .bind(group.as_bytes().as_slice())
+        .fetch_one(db.connection().await?)
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// What a group is known by now that was known by this id; none for an id that is not over.
+pub(super) async fn target_of(db: &mut Database, group: &RelayGroupId) -> Result<Option<RelayGroupId>, StoreError> {
+    let row = sqlx::query("SELECT target FROM moved WHERE id = ? ORDER BY no DESC LIMIT 1")
+        .bind(group.as_bytes().as_slice())
+        .fetch_optional(db.connection().await?)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let target = RelayGroupId::from_slice(row.try_get(0)?).ok_or(StoreError::Corrupt)?;
+    Ok(Some(target))
+}
+
+/// Those that are not left there yet, each once.
+pub(super) async fn missing<'a>(db: &mut Database, packages: &'a [Left]) -> Result<Vec<&'a Left>, StoreError> {
+    let (mut missing, mut seen) = (Vec::new(), HashSet::new());
+    for left in packages.iter().filter(|left| seen.insert(*left)) {
+        let row = sqlx::query("SELECT EXISTS (SELECT 1 FROM moved WHERE id = ? AND package = ?)")
+            .bind(left.0.as_bytes().as_slice())
+            .bind(&*left.1)
+            .fetch_one(db.connection().await?)
+            .await?;
+        if !row.try_get::<bool, _>(0)? {
+            missing.push(left);
+        }
+    }
+    Ok(missing)
+}
+
+/// What they will take of the file at most.
+pub(super) fn size(packages: &[&Left]) -> u64 {
+    packages.iter().map(|(_, package)| footprint(package.len() as u64)).sum()
+}
+
+/// Leaves these, all of which lead to `target`, as does whatever led to the ids that are over with them.
+pub(super) async fn leave(
+    db: &mut Database,
+    packages: &[&Left],
+    target: &RelayGroupId,
+    now_ms: u64,
+) -> Result<(), StoreError> {
+    for (id, package) in packages {
+        db.add("INSERT INTO moved (id, target, moved_ms, package) VALUES (?, ?, ?, ?)")
+            .bind(id.as_bytes().as_slice())
+            .bind(target.as_bytes().as_slice())
+            .bind(signed(now_ms))
+            .bind(&**package);
+    }
+    let ids: BTreeSet<_> = packages.iter().map(|(id, _)| id).collect();
+    for id in ids {
+        db.add("UPDATE moved SET target = ? WHERE target = ?")
+            .bind(target.as_bytes().as_slice())
+            .bind(id.as_bytes().as_slice());
+        let over = newest("id = ?");
+        db.add(&format!("DELETE FROM moved WHERE no IN (SELECT no FROM {over} WHERE rows > ? OR bytes > ?)"))
+            .bind(id.as_bytes().as_slice())
+            .bind(signed(MOVED_PACKAGES_MAX as u64))
+            .bind(signed(MOVED_BYTES_MAX as u64));
+    }
+    let over = newest("target = ?");
+    db.add(&format!("DELETE FROM moved WHERE no IN (SELECT no FROM {over} WHERE rows > ?)"))
+        .bind(target.as_bytes().as_slice())
+        .bind(signed(ROWS_MAX as u64));
+    // The ids stay over: those keys may be in the hands of a device that was removed.
+    db.add(&format!("UPDATE moved SET package = NULL WHERE no IN (SELECT no FROM {over} WHERE bytes > ?)"))
+        .bind(target.as_bytes().as_slice())
+        .bind(signed(BYTES_MAX));
+    db.flush().await?;
+    Ok(())
+}
+
+/// Rows with how many are as new as they, and the bytes of those.
+fn newest(which: &str) -> String {
+    format!(
+        "(SELECT no, COUNT(*) OVER newer AS rows, SUM(LENGTH(package)) OVER newer AS bytes FROM moved WHERE {which}
+          WINDOW newer AS (ORDER BY no DESC))"
+    )
+}
+
+/// Makes room among those that lead to no log here.
+pub(super) async fn bound_strays(db: &mut Database, groups_max: u64) -> Result<(), StoreError> {
+    db.add(
+        "DELETE FROM moved WHERE no IN (
+             SELECT no FROM moved WHERE NOT EXISTS (SELECT 1 FROM groups WHERE groups.id = moved.target)
+             ORDER BY no DESC LIMIT -1 OFFSET ?)",
+    )
+    .bind(signed(groups_max.saturating_mul(STRAYS_PER_GROUP)));
+    db.flush().await?;
+    Ok(())
+}
+
+/// Forgets what was left too long ago, so much at once; says how much it was.
+pub(super) async fn expire(db: &mut SqliteConnection, now_ms: u64, at_most: i64) -> Result<u64, StoreError> {
+    let before_ms = now_ms.saturating_sub(MOVED_TTL_S * 1_000);
+    let gone = sqlx::query(
+        "DELETE FROM moved WHERE no IN (SELECT no FROM moved WHERE moved_ms < ? ORDER BY moved_ms LIMIT ?)",
+    )
+    .bind(signed(before_ms))
+    .bind(at_most)
+    .execute(db)
+    .await?;
+    Ok(gone.rows_affected())
+}
