@@ -7,5 +7,6 @@ mod offline;
 mod ordering;
 mod pairing;
 mod push_pull;
+mod removal;
 mod restart;
 mod trace;

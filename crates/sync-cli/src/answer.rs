@@ -273,6 +273,48 @@ impl Display for Renamed {
     }
 }
 
+/// `remove-device`
+#[derive(Debug, Serialize)]
+pub(crate) struct Removed {
+    pub(crate) removed: Named,
+    /// `new`, or `kept`.
+    pub(crate) keys: &'static str,
+}
+
+impl Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}) is out of the group", shown(&self.removed.name), short(&self.removed.device_id))?;
+        match self.keys {
+            "kept" => f.write_str("; the keys it has still open what the others push, if it comes by that"),
+            _ => f.write_str(", which has new keys"),
+        }
+    }
+}
+
+/// `rotate-key`
+#[derive(Debug, Serialize)]
+pub(crate) struct Rotated {
+    pub(crate) rotated: bool,
+}
+
+impl Display for Rotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the group has new keys")
+    }
+}
+
+/// `leave-group`
+#[derive(Debug, Serialize)]
+pub(crate) struct Left {
+    pub(crate) left: String,
+}
+
+impl Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is in no group any more, and has nothing of it", short(&self.left))
+    }
+}
+
 /// How long that is, in the one unit that fits.
 fn ago(ms: u64) -> String {
     let seconds = ms / 1_000;

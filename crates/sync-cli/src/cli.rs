@@ -45,6 +45,12 @@ pub(crate) enum Command {
     Devices(DevicesArgs),
     /// Give a device of the group another name, on all devices
     RenameDevice(RenameDeviceArgs),
+    /// Take a device out of the group, and give the others new keys
+    RemoveDevice(RemoveDeviceArgs),
+    /// Give the group new keys, without removing anybody
+    RotateKey,
+    /// Take this device out of its group, and delete what it has of it
+    LeaveGroup(LeaveGroupArgs),
 }
 
 #[derive(Args, Debug)]
@@ -176,6 +182,23 @@ pub(crate) struct RenameDeviceArgs {
     pub(crate) device: String,
     /// The new name
     pub(crate) name: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RemoveDeviceArgs {
+    /// The device's id, or the beginning of it that no other device's has
+    #[arg(value_name = "DEVICE_ID")]
+    pub(crate) device: String,
+    /// Keep the group's keys: the device is only struck off, and could still read what it came by
+    #[arg(long)]
+    pub(crate) keep_key: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LeaveGroupArgs {
+    /// Leave even if something here is on no relay yet, or nobody else is in the group: it is lost then
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[cfg(test)]

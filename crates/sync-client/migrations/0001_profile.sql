@@ -31,7 +31,9 @@ CREATE TABLE relay_state (
     mark_cursor INTEGER,
     mark_run    BLOB,
     refill      INTEGER,
-    blob_len_max INTEGER                        -- what it takes at most, so that a push is refused at once
+    blob_len_max INTEGER,                       -- what it takes at most, so that a push is refused at once
+    paved_head  BLOB,                           -- the commit that the group was moved to there, and a hash of all that
+    paved_known BLOB                            -- were known then
 ) STRICT, WITHOUT ROWID;
 
 -- Devices by a small number, because every held row names one.

@@ -7,15 +7,15 @@ use std::{
 };
 
 use sync_core::{
-    Badge, Connection, Status,
+    Badge, Connection, Input, Status,
     event::StoreOp,
     keys::{DeviceKem, DeviceKey, GroupKeys},
     roster::Genesis,
     stored::Secrets,
 };
-use sync_types::{DeviceId, ErrorCode, GroupId, Reaction};
+use sync_types::{DeviceId, ErrorCode, GroupId, LocalLogId, Reaction};
 use tokio::{
-    sync::{Semaphore, broadcast, mpsc, watch},
+    sync::{Semaphore, broadcast, mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -29,7 +29,7 @@ use crate::{
     lock::ProfileLock,
     profile::{self, ProfileInfo},
     push::{ROOM_BYTES, ROOM_UNIT},
-    random::rng,
+    random::{random, rng},
     resolve::{self, Resolver},
     routes::Routes,
     status::{self, Shown},
@@ -75,12 +75,23 @@ enum State {
 pub(crate) struct InGroup {
     pub(crate) group_id: GroupId,
     pub(crate) device_id: DeviceId,
-    pub(crate) device_key: Arc<DeviceKey>,
-    pub(crate) keys: Arc<GroupKeys>,
+    keys: watch::Receiver<Arc<GroupKeys>>,
     pub(crate) commands: mpsc::Sender<Command>,
 }
 
 impl InGroup {
+    /// The keys that this device has by now.
+    pub(crate) fn keys(&self) -> Arc<GroupKeys> {
+        Arc::clone(&self.keys.borrow())
+    }
+
+    /// Has the engine do what a person decided. Returns when that is durable.
+    pub(crate) async fn decide(&self, input: Input) -> Result<(), ClientError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Decide { input: Box::new(input), answer }).await?;
+        answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)
+    }
+
     pub(crate) async fn send(&self, command: Command) -> Result<(), ClientError> {
         self.commands.send(command).await.map_err(|_| ClientError::Closed)
     }
@@ -208,14 +219,31 @@ impl SyncClient {
     pub async fn close(&self) {
         let state = std::mem::replace(&mut *self.state_mut(), State::Closed);
         if let State::InGroup(group, driver) = state {
-            // A driver that is gone already needs no telling.
-            let _ = group.send(Command::Close).await;
-            if let Err(error) = driver.await {
-                tracing::error!(%error, "the driver ended badly");
-            }
+            end(&group, driver).await;
         }
         self.inner.store.close().await;
         locked(&self.inner.lock).take();
+    }
+
+    /// Leaves the group: ends its engine, and lets go of everything that was of it, keys first known to be of no use.
+    pub(crate) async fn forget_group(&self) -> Result<(), ClientError> {
+        let _entering = self.inner.entering.lock().await;
+        let state = {
+            let mut state = self.state_mut();
+            match &*state {
+                State::InGroup(..) => std::mem::replace(&mut *state, State::WithoutGroup),
+                State::WithoutGroup => return Err(ClientError::NoGroup),
+                State::Closed => return Err(ClientError::Closed),
+            }
+        };
+        if let State::InGroup(group, driver) = state {
+            end(&group, driver).await;
+        }
+        // A crash in between leaves secrets that nothing refers to, and that the next group's overwrite.
+        self.inner.store.leave_group(LocalLogId::from_bytes(random())).await?;
+        self.inner.secrets.delete().await?;
+        self.inner.shown.send_replace(Shown::new(status::without_group(), &Routes::default()));
+        Ok(())
     }
 
     pub(crate) fn in_group(&self) -> Result<Arc<InGroup>, ClientError> {
@@ -268,18 +296,17 @@ impl SyncClient {
             return Err(SecretsError::Missing.into());
         }
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
-        let group = Arc::new(InGroup {
-            group_id: membership.group,
-            device_id: membership.device,
-            device_key: Arc::new(secrets.device),
-            keys: Arc::new(keys),
-            commands,
-        });
+        let keys = Arc::new(keys);
+        let (current_keys, now) = watch::channel(Arc::clone(&keys));
+        let group = Arc::new(InGroup { group_id: membership.group, device_id: membership.device, keys: now, commands });
         let parts = Parts {
             store: Arc::clone(&self.inner.store),
             resolver: Resolver::new(self.inner.http.clone()),
-            device_key: Arc::clone(&group.device_key),
-            keys: Arc::clone(&group.keys),
+            device_key: Arc::new(secrets.device),
+            kem: Arc::new(secrets.kem),
+            keys,
+            current_keys,
+            rotate_after: self.inner.options.rotate_after,
             online: self.inner.options.auto_connect,
             shown: self.inner.shown.clone(),
             events: self.inner.events.clone(),
@@ -292,6 +319,15 @@ impl SyncClient {
         }
         *state = State::InGroup(Arc::clone(&group), tokio::spawn(driver.run()));
         Ok(group)
+    }
+}
+
+/// Has a driver store what is left to store, and waits for it.
+async fn end(group: &InGroup, driver: JoinHandle<()>) {
+    // A driver that is gone already needs no telling.
+    let _ = group.send(Command::Close).await;
+    if let Err(error) = driver.await {
+        tracing::error!(%error, "the driver ended badly");
     }
 }
 
@@ -313,6 +349,9 @@ fn outcome(shown: &Shown, misses: &[u64]) -> Option<Result<(), ClientError>> {
     };
     if status.badge == Badge::Synced || settled() {
         return Some(Ok(()));
+    }
+    if status.removed {
+        return Some(Err(ClientError::Refused(ErrorCode::Removed)));
     }
     if status.identity_reused {
         return Some(Err(ClientError::Refused(ErrorCode::IdentityReused)));

@@ -36,11 +36,13 @@ pub struct OpenOptions {
     pub auto_connect: bool,
     /// Events kept for a subscriber that doesn't read them. Older ones are dropped, and it is told how many.
     pub events_max: usize,
+    /// Gives the group new keys when those it has are this old, by the clocks of those who make them; none for never.
+    pub rotate_after: Option<Duration>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { auto_connect: true, events_max: 1_024 }
+        Self { auto_connect: true, events_max: 1_024, rotate_after: None }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The group's devices, as a person sees them.
 
-use sync_core::status::DeviceStatus;
+use sync_core::{Input, status::DeviceStatus};
 use sync_types::{DeviceId, ErrorCode};
 use tokio::sync::oneshot;
 
@@ -59,12 +59,10 @@ impl SyncClient {
     /// `local_storage`, `closed`.
     pub async fn rename_device(&self, device: DeviceId, name: &str) -> Result<(), ClientError> {
         let group = self.in_group()?;
-        let (answer, answered) = oneshot::channel();
-        group.send(Command::Rename { device, name: name.to_owned(), answer }).await?;
-        let refused = |code| match code == ErrorCode::InvalidArgument {
+        let renamed = group.decide(Input::Rename { device, name: name.to_owned() }).await;
+        renamed.map_err(|error| match error.code() == ErrorCode::InvalidArgument {
             true => ClientError::InvalidArgument("a name needs something that can be seen"),
-            false => ClientError::Refused(code),
-        };
-        answered.await.map_err(|_| ClientError::Closed)?.map_err(refused)
+            false => error,
+        })
     }
 }

@@ -22,7 +22,7 @@ use std::{
 use sync_core::{
     Engine, Event, Input, Now, Setup,
     event::StoreOp,
-    keys::{DeviceKey, GroupKeys},
+    keys::{DeviceKem, DeviceKey, GroupKeys},
 };
 use sync_types::{ErrorCode, RelayId};
 use tokio::{
@@ -57,7 +57,12 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) resolver: Resolver,
     pub(crate) device_key: Arc<DeviceKey>,
+    pub(crate) kem: Arc<DeviceKem>,
+    /// As they were given to this device when it joined.
     pub(crate) keys: Arc<GroupKeys>,
+    /// As they are by now, for whoever opens what is stored.
+    pub(crate) current_keys: watch::Sender<Arc<GroupKeys>>,
+    pub(crate) rotate_after: Option<Duration>,
     pub(crate) online: bool,
     pub(crate) shown: watch::Sender<Shown>,
     pub(crate) events: broadcast::Sender<SyncEvent>,
@@ -229,19 +234,17 @@ impl Driver {
                 self.feed(Input::Forget { token }, turn);
                 turn.todo.push(Todo::GiveUp(token));
             }
-            (
-                Command::AppAck { answer, .. } | Command::Admit { answer, .. } | Command::Rename { answer, .. },
-                Some(code),
-            ) => {
+            (Command::AppAck { answer, .. } | Command::Decide { answer, .. }, Some(code)) => {
                 let _ = answer.send(Err(code));
             }
             (Command::AppAck { cursor, answer }, None) => {
                 self.feed(Input::AppAck { cursor }, turn);
                 turn.todo.push(Todo::Done(answer, Ok(())));
             }
-            (Command::Admit { entry, answer }, None) => self.enter_roster(Input::Admit { entry }, answer, turn),
-            (Command::Rename { device, name, answer }, None) => {
-                self.enter_roster(Input::Rename { device, name }, answer, turn);
+            (Command::Decide { input, answer }, None) => {
+                self.feed(*input, turn);
+                let result = turn.admitted.take().expect("the engine answers among this input's actions");
+                turn.todo.push(Todo::Done(answer, result));
             }
             (Command::Online { online }, _) => {
                 self.parts.online = online;
@@ -260,13 +263,6 @@ impl Driver {
             }
             (Command::Close, _) => unreachable!("the loop ends on it"),
         }
-    }
-
-    /// Feeds what makes a roster entry.
-    fn enter_roster(&mut self, input: Input, answer: Done, turn: &mut Turn) {
-        self.feed(input, turn);
-        let result = turn.admitted.take().expect("the engine answers among this input's actions");
-        turn.todo.push(Todo::Done(answer, result));
     }
 
     fn hear(&mut self, Told { relay, session: id, what }: Told, turn: &mut Turn) {
@@ -445,6 +441,11 @@ impl Driver {
     }
 
     fn publish(&mut self) {
+        if let Core::Running(engine) = &self.core
+            && !Arc::ptr_eq(engine.keys(), &self.parts.current_keys.borrow())
+        {
+            self.parts.current_keys.send_replace(Arc::clone(engine.keys()));
+        }
         let shown = match &self.core {
             Core::Running(engine) => Shown::new(status::with_routes(engine.status(), &self.routes), &self.routes),
             Core::Down { code, .. } => {
@@ -480,7 +481,13 @@ impl Driver {
 
 async fn open_engine(parts: &Parts, routes: &Routes, now: Now) -> Result<Box<Engine>, crate::ClientError> {
     let stored = parts.store.load().await?;
-    let setup = Setup { device_key: parts.device_key.clone(), keys: parts.keys.clone(), relays: routes.relays() };
+    let setup = Setup {
+        device_key: parts.device_key.clone(),
+        kem: parts.kem.clone(),
+        keys: parts.keys.clone(),
+        relays: routes.relays(),
+        rotate_after_ms: parts.rotate_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+    };
     let engine = Engine::open(setup, stored, random(), now).map_err(crate::ClientError::Refused)?;
     Ok(Box::new(engine))
 }

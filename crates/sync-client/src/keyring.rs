@@ -125,7 +125,6 @@ impl SecretStore {
     }
 
     /// Removes what is stored, if anything is.
-    #[cfg(test)]
     pub(crate) async fn delete(&self) -> Result<(), SecretsError> {
         let done = match self.clone() {
             Self::Keychain { user } => in_keychain(user, |entry| entry.delete_credential()).await,

@@ -46,6 +46,7 @@ pub(crate) fn without_group() -> Status {
         relays: Vec::new(),
         synced_ms: None,
         identity_reused: false,
+        removed: false,
     }
 }
 

@@ -68,7 +68,9 @@ impl Device {
     fn open(members: &Members, disk: &Disk, relays: &[Relay; 2], now_ms: u64) -> Engine {
         let setup = Setup {
             device_key: Arc::clone(&members.me),
+            kem: Arc::clone(&members.kem),
             keys: Arc::clone(&members.keys),
+            rotate_after_ms: None,
             relays: relays.iter().map(|relay| relay.id).collect(),
         };
         // Another seed at every start, as the shell would: one seed twice would seal one name twice.
@@ -125,7 +127,7 @@ impl Device {
             Step::Nudge => self.feed(Input::Nudge),
             Step::Online { online } => self.feed(Input::Online { online }),
             Step::AppAck { cursor } => self.feed(Input::AppAck { cursor: sync_types::LocalCursor::new(cursor.into()) }),
-            Step::Admit => self.feed(Input::Admit { entry: self.members.entry.clone() }),
+            Step::Admit => self.feed(Input::Admit { request: self.members.request.clone() }),
             Step::Restart { crash } => {
                 if !crash {
                     let notes = std::mem::take(&mut self.notes);
@@ -237,6 +239,8 @@ impl Device {
             | Event::DeviceJoined { .. }
             | Event::DeviceRenamed { .. }
             | Event::DevicePresence { .. }
+            | Event::DeviceRemoved { .. }
+            | Event::KeyRotated
             | Event::RelayRegressed { .. }
             | Event::Failed { .. } => {}
         }

@@ -3,10 +3,14 @@
 mod ack;
 mod devices;
 mod init;
+mod leave_group;
+mod named;
 mod pair;
 mod pull;
 mod push;
+mod remove_device;
 mod rename_device;
+mod rotate_key;
 mod status;
 mod sync;
 mod watch;
@@ -60,6 +64,15 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         }
         Command::RenameDevice(args) => {
             with_client(&profile, Net::Used, async |client| rename_device::run(client, &args, output).await).await
+        }
+        Command::RemoveDevice(args) => {
+            with_client(&profile, Net::Used, async |client| remove_device::run(client, &args, output).await).await
+        }
+        Command::RotateKey => {
+            with_client(&profile, Net::Used, async |client| rotate_key::run(client, output).await).await
+        }
+        Command::LeaveGroup(args) => {
+            with_client(&profile, Net::Used, async |client| leave_group::run(client, &args, output).await).await
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::pin::pin;
 
 use futures_util::TryStreamExt as _;
-use sync_client::{Event, EventStream, LocalCursor, PushOptions, SyncClient, SyncEvent};
+use sync_client::{ClientError, ErrorCode, Event, EventStream, LocalCursor, PushOptions, SyncClient, SyncEvent};
 use tokio::sync::Notify;
 
 use super::{pull::print_after, push::lines};
@@ -30,6 +30,9 @@ async fn print(client: &SyncClient, mut cursor: LocalCursor, pushed: &Notify, ou
     let mut events = client.subscribe();
     loop {
         cursor = print_after(client, cursor, u64::MAX, output).await?;
+        if client.status().removed {
+            return Err(ClientError::Refused(ErrorCode::Removed).into());
+        }
         tokio::select! {
             open = news(&mut events, cursor) => if !open { return Ok(()) },
             () = pushed.notified() => {}
@@ -37,12 +40,14 @@ async fn print(client: &SyncClient, mut cursor: LocalCursor, pushed: &Notify, ou
     }
 }
 
-/// Waits until the log may have grown past a cursor by what others pushed; false once the client is closed.
+/// Waits until the log may have grown past a cursor by what others pushed, or this device is told that it is removed;
+/// false once the client is closed.
 async fn news(events: &mut EventStream, seen: LocalCursor) -> bool {
     while let Some(event) = events.next().await {
         match event {
             SyncEvent::Happened(Event::BlobAvailable { cursor, .. }) if cursor <= seen => {}
             SyncEvent::Happened(Event::BlobAvailable { .. }) | SyncEvent::Missed(_) => return true,
+            SyncEvent::StatusChanged(status) if status.removed => return true,
             SyncEvent::Happened(_) | SyncEvent::StatusChanged(_) => {}
         }
     }

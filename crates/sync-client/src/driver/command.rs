@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use sync_core::{
+    Input,
     event::{Token, Wait},
     status::DeviceStatus,
 };
-use sync_types::{DeviceId, ErrorCode, LocalCursor};
+use sync_types::{ErrorCode, LocalCursor};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::callers::Answer;
@@ -18,10 +19,11 @@ pub(crate) enum Command {
     GiveUp { token: Token },
     /// The app has applied everything up to here. Answered when that is durable.
     AppAck { cursor: LocalCursor, answer: Done },
-    /// Publish a roster entry. Answered when that is durable, or with why it is not published.
-    Admit { entry: Bytes, answer: Done },
-    /// Give a device another name. Answered when that is durable, or with why not.
-    Rename { device: DeviceId, name: String, answer: Done },
+    /// A person decides something about the group: an input that the engine answers with [`Action::Admitted`]. Answered
+    /// when that is durable, or with why it is not done.
+    ///
+    /// [`Action::Admitted`]: sync_core::Action::Admitted
+    Decide { input: Box<Input>, answer: Done },
     /// Connect and stay connected, or don't.
     Online { online: bool },
     /// Try now what would be tried later.

@@ -7,7 +7,7 @@ use sync_core::{
     keys::DeviceKem,
     roster::{Genesis, Profile},
 };
-use sync_types::{LocalCursor, LocalLogId};
+use sync_types::{DeviceId, LocalCursor, LocalLogId};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::*;
@@ -53,7 +53,10 @@ impl Rig {
             store: Arc::clone(&store) as Arc<dyn Store>,
             resolver: Resolver::new(crate::resolve::http_client().expect("builds")),
             device_key: Arc::new(device),
+            kem: Arc::new(kem),
+            current_keys: watch::Sender::new(Arc::new(keys.share())),
             keys: Arc::new(keys),
+            rotate_after: None,
             online: false,
             shown: shown.clone(),
             events: broadcast::Sender::new(64),
@@ -113,13 +116,13 @@ async fn a_full_disk_fails_the_pushes_it_has_no_room_for_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn who_lets_somebody_in_is_told_if_that_came_to_nothing() {
+async fn who_decides_something_is_told_if_that_came_to_nothing() {
     let rig = Rig::new().await;
     let before = rig.store.load().await.expect("readable").roster;
     let (answer, answered) = oneshot::channel();
-    let entry = Bytes::from_static(b"\x02 that a device joined, and nothing else");
-    rig.commands.send(Command::Admit { entry, answer }).await.expect("runs");
-    assert_eq!(answered.await.expect("an answer"), Err(ErrorCode::PairingFailed));
+    let input = Box::new(Input::Rename { device: DeviceId::from_bytes([7; 32]), name: "nobody's".to_owned() });
+    rig.commands.send(Command::Decide { input, answer }).await.expect("runs");
+    assert_eq!(answered.await.expect("an answer"), Err(ErrorCode::DeviceUnknown));
     assert_eq!(rig.store.load().await.expect("readable").roster, before);
 }
 

@@ -62,7 +62,7 @@ impl Turn {
 
     fn store(&mut self, ops: Vec<StoreOp>) {
         for op in &ops {
-            if let StoreOp::PutOwn(row) | StoreOp::Take(row) = op {
+            if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) | StoreOp::Take(row) = op {
                 self.bytes += row.envelope.len();
             }
         }
@@ -75,6 +75,7 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
     match op {
         StoreOp::PutOwn(row) => Some(Pushed { push_id: row.push_id, cursor: row.cursor?, state: PushState::Queued }),
         StoreOp::Take(_)
+        | StoreOp::Reseal(_)
         | StoreOp::Sender(_)
         | StoreOp::Wait(_)
         | StoreOp::Unwait { .. }

@@ -4,8 +4,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sync_core::{
+    Input,
     pairing::{Creator, Grant, PairingAction, Place},
-    roster::{self, JoinRequest, Roster},
+    roster::{self, JoinRequest, Roster, RosterError},
 };
 use sync_types::{
     ErrorCode, InviteCode, InviteLink, Seq,
@@ -13,7 +14,7 @@ use sync_types::{
     limits::{INVITE_TTL, MEMBERS_MAX},
     mailbox::Token,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     Inbox, InviteEvent,
@@ -23,8 +24,6 @@ use super::{
 };
 use crate::{
     client::{InGroup, SyncClient},
-    clock::wall_ms,
-    driver::Command,
     error::ClientError,
     mailbox::{Door, Farewell, MailboxError, Mailboxes, OwnMailbox},
     random::{random, rng},
@@ -209,22 +208,23 @@ async fn converse(
 
 /// Enters the joiner in the roster, durably, before it gets any secret.
 async fn admit(group: &InGroup, request: &JoinRequest) -> Result<(), ClientError> {
-    let entry = request.admit(&group.group_id, &group.device_key, wall_ms());
-    let (answer, answered) = oneshot::channel();
-    group.send(Command::Admit { entry, answer }).await?;
-    answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)
+    group.decide(Input::Admit { request: request.clone() }).await
 }
 
 async fn grant(client: &SyncClient, group: &InGroup, creator: &mut Creator) -> Result<Vec<Action>, ClientError> {
     let stored = client.inner.store.load().await?;
     let mut roster = Roster::new(group.group_id);
     for entry in stored.roster {
-        roster.apply(entry).map_err(|_| ClientError::Refused(ErrorCode::StoreCorrupt))?;
+        match roster.apply(entry) {
+            // What was stored while it waited may turn out to follow from nothing.
+            Ok(_) | Err(RosterError::InvalidCommit) => {}
+            Err(_) => return Err(ClientError::Refused(ErrorCode::StoreCorrupt)),
+        }
     }
     let held = stored.senders.iter().filter(|row| row.seq > Seq::START);
     let frontier: Vec<_> = held.map(|row| Place { sender: row.sender, seq: row.seq, hash: row.hash }).collect();
     let relays: Vec<_> = client.inner.store.addresses().await?.into_iter().map(|row| row.address).collect();
-    Ok(creator.grant(Grant { keys: &group.keys, roster: &roster, frontier: &frontier, relays: &relays }))
+    Ok(creator.grant(Grant { keys: &group.keys(), roster: &roster, frontier: &frontier, relays: &relays }))
 }
 
 impl SyncClient {

@@ -1,7 +1,10 @@
 //! One suite for every store, and what SQLite must do besides.
 
 use bytes::Bytes;
-use sync_core::event::{HeldRow, Load, ParkReason, ParkedRow, RelayState, SenderRow, StoreOp, WaitingRow};
+use sync_core::{
+    event::{HeldRow, Load, ParkReason, ParkedRow, Paved, RelayState, SenderRow, StoreOp, WaitingRow},
+    roster::EntryHash,
+};
 use sync_types::{
     BlobHash, BlobId, DeviceId, GroupId, Kind, LocalCursor, LocalLogId, LogId, PushId, RelayCursor, RelayId, Run, Seq,
 };
@@ -67,6 +70,7 @@ fn relay_state(pulled: u64) -> RelayState {
         run: Run::from_bytes([6; 32]),
         acked: Seq::new(3),
         mark: Some((RelayCursor::new(17), Run::from_bytes([7; 32]))),
+        paved: Some(Paved { head: EntryHash::from_bytes([8; 32]), known: [9; 32] }),
         refill: Some(2),
         blob_len_max: Some(4_096),
     }

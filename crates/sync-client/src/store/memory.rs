@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use bytes::Bytes;
 use sync_core::event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow};
-use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, RelayId, Seq};
+use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, LocalLogId, RelayId, Seq};
 
 use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError, newest_own};
 
@@ -36,6 +36,12 @@ impl State {
             StoreOp::PutOwn(row) => {
                 self.senders.insert(row.sender, newest_own(&row));
                 self.held.push(row);
+            }
+            StoreOp::Reseal(row) => {
+                let newest = self.senders.get_mut(&row.sender).filter(|newest| newest.seq == row.seq);
+                newest.into_iter().for_each(|newest| newest.hash = row.hash);
+                let held = self.held.iter_mut().find(|held| held.sender == row.sender && held.seq == row.seq);
+                held.into_iter().for_each(|held| *held = row.clone());
             }
             StoreOp::Take(row) => self.held.push(row),
             StoreOp::Sender(row) => drop(self.senders.insert(row.sender, row)),
@@ -123,6 +129,14 @@ impl Store for MemoryStore {
             profile.membership = Some(membership);
         }
         self.commit(ops).await
+    }
+
+    async fn leave_group(&self, local_log_id: LocalLogId) -> Result<(), StoreError> {
+        let mut state = self.state.lock().expect("no panics here");
+        let (profile, addresses) = (state.profile.take(), std::mem::take(&mut state.addresses));
+        let profile = profile.map(|profile| ProfileRow { local_log_id, membership: None, ..profile });
+        *state = State { profile, addresses, ..State::default() };
+        Ok(())
     }
 
     async fn load(&self) -> Result<Stored, StoreError> {

@@ -115,6 +115,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Enters a group: the membership and the first facts of it, in one transaction.
     async fn enter_group(&self, membership: Membership, ops: &[StoreOp]) -> Result<(), StoreError>;
 
+    /// Leaves the group: everything of it goes, and cursors count in another log from now on. The relays stay configured.
+    async fn leave_group(&self, local_log_id: LocalLogId) -> Result<(), StoreError>;
+
     /// Everything an engine is opened from.
     async fn load(&self) -> Result<Stored, StoreError>;
 

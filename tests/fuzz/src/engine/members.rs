@@ -23,8 +23,10 @@ pub(super) struct Members {
     pub(super) keys: Arc<GroupKeys>,
     /// The roster as `me` has it at first: itself and one more.
     pub(super) roster: Vec<Bytes>,
-    /// The entry of a third device, which that other member let in.
-    pub(super) entry: Bytes,
+    /// This device's other key.
+    pub(super) kem: Arc<DeviceKem>,
+    /// What a third device says of itself, which that other member let in.
+    pub(super) request: JoinRequest,
     /// What a relay can show.
     pub(super) envelopes: Vec<Bytes>,
 }
@@ -39,11 +41,12 @@ fn make() -> Members {
     let group_id = keys.group_id();
     let [me, other, joiner, stranger] = [11, 12, 13, 14].map(|n| DeviceKey::from_seed(&[n; 32]));
     let genesis = Genesis::create(&group_id, (&other, &DeviceKem::from_bytes(&[12; 32])), &profile(), 0);
-    let entry = |device: &DeviceKey, n: u8| {
+    let request = |device: &DeviceKey, n: u8| {
         let kem = DeviceKem::from_bytes(&[n; 32]);
-        JoinRequest::create(&group_id, (device, &kem), &profile(), [n; 32]).admit(&group_id, &other, 0)
+        JoinRequest::create(&group_id, (device, &kem), &profile(), [n; 32])
     };
-    let (mine, theirs) = (entry(&me, 11), entry(&joiner, 13));
+    let (me_asking, joiner_asking) = (request(&me, 11), request(&joiner, 13));
+    let [mine, theirs] = [&me_asking, &joiner_asking].map(|request| request.admit(&group_id, &other, 0, &[]));
 
     let mut envelopes = Vec::new();
     let mut sealer = Sealer { keys: &keys, rng: ChaCha20Rng::from_seed([1; 32]), named: 0 };
@@ -65,7 +68,14 @@ fn make() -> Members {
     newer.truncate(newer.len() - SIGNATURE_LEN);
     newer.extend([0; SIGNATURE_LEN]);
     envelopes.push(newer.into());
-    Members { me: Arc::new(me), keys: Arc::new(keys), roster: vec![genesis, mine], entry: theirs, envelopes }
+    Members {
+        me: Arc::new(me),
+        kem: Arc::new(DeviceKem::from_bytes(&[11; 32])),
+        keys: Arc::new(keys),
+        roster: vec![genesis, mine],
+        request: joiner_asking,
+        envelopes,
+    }
 }
 
 fn group(n: u8) -> GroupKeys {

@@ -312,7 +312,9 @@ impl Known {
                     assert!(asked == blob_id || !self.left.honest, "another envelope than was asked for");
                 }
             }
-            RelayMsg::Presence(_) => panic!("it did not say that it understands that"),
+            RelayMsg::Presence(_) | RelayMsg::Moved(_) | RelayMsg::MoveAck(_) => {
+                panic!("it did not say that it understands that")
+            }
             RelayMsg::Notify(notify) => assert!(notify.cursor > RelayCursor::START),
             RelayMsg::Refused(refused) if refused.id == 0 => self.last_word = Some(refused),
             RelayMsg::Refused(refused) => {

@@ -17,7 +17,7 @@ use sqlx::{
 };
 use sync_core::event::{HeldRow, Load, StoreOp, Stored};
 use sync_sqlite::Database;
-use sync_types::{DeviceId, LocalCursor};
+use sync_types::{DeviceId, LocalCursor, LocalLogId};
 use tokio::sync::Mutex;
 
 use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError};
@@ -83,7 +83,7 @@ impl Store for SqliteStore {
         };
         Ok(Some(ProfileRow {
             profile_id: read::id(&row, "profile_id")?,
-            local_log_id: sync_types::LocalLogId::from_bytes(read::id(&row, "local_log_id")?),
+            local_log_id: LocalLogId::from_bytes(read::id(&row, "local_log_id")?),
             name: row.try_get("name")?,
             app_id: row.try_get("app_id")?,
             secrets: SecretsChoice::from_name(row.try_get("secrets")?).ok_or(StoreError::Corrupt)?,
@@ -148,6 +148,28 @@ impl Store for SqliteStore {
 
     async fn enter_group(&self, membership: Membership, ops: &[StoreOp]) -> Result<(), StoreError> {
         self.write(async |writer| writer.commit(Some(membership), ops).await).await
+    }
+
+    async fn leave_group(&self, local_log_id: LocalLogId) -> Result<(), StoreError> {
+        self.write(async |writer| {
+            writer.devices.clear();
+            writer
+                .db
+                .transaction(async |db| {
+                    // `sender` refers to `device`, which therefore comes last.
+                    for table in ["relay_state", "sender", "held", "waiting", "parked", "roster", "device"] {
+                        db.add(&format!("DELETE FROM {table}"));
+                    }
+                    db.add(
+                        "UPDATE profile SET group_id = NULL, device_id = NULL, offered = 0, app_acked = 0, reused = 0,
+                                            local_log_id = ?",
+                    )
+                    .bind(local_log_id.as_bytes().as_slice());
+                    Ok(())
+                })
+                .await
+        })
+        .await
     }
 
     async fn load(&self) -> Result<Stored, StoreError> {

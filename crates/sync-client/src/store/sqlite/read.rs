@@ -4,7 +4,8 @@ use bytes::Bytes;
 use sqlx::{ColumnIndex, Row, SqlitePool, sqlite::SqliteRow};
 use sync_core::{
     OWN_HASHES_MAX,
-    event::{HeldRow, Load, ParkReason, RelayState, SenderRow, Stored, WaitingRow},
+    event::{HeldRow, Load, ParkReason, Paved, RelayState, SenderRow, Stored, WaitingRow},
+    roster::EntryHash,
 };
 use sync_types::{BlobHash, BlobId, DeviceId, Kind, LocalCursor, LogId, PushId, RelayCursor, RelayId, Run, Seq};
 use tokio_stream::StreamExt;
@@ -162,7 +163,13 @@ fn relay_state(row: &SqliteRow) -> Result<RelayState, StoreError> {
     };
     let refill: Option<i64> = row.try_get("refill")?;
     let blob_len_max: Option<i64> = row.try_get("blob_len_max")?;
+    let paved = match (maybe_id(row, "paved_head")?, maybe_id(row, "paved_known")?) {
+        (Some(head), Some(known)) => Some(Paved { head: EntryHash::from_bytes(head), known }),
+        (None, None) => None,
+        _ => return Err(StoreError::Corrupt),
+    };
     Ok(RelayState {
+        paved,
         log_id: LogId::from_bytes(id(row, "log_id")?),
         pulled: RelayCursor::new(number(row, "pulled")?),
         run: Run::from_bytes(id(row, "run")?),

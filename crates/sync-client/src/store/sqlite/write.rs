@@ -38,6 +38,7 @@ enum Ordered<'a> {
     Unwait(&'a BlobHash),
     Park(&'a ParkedRow),
     Unpark(&'a BlobId),
+    Reseal(&'a HeldRow),
     Roster(&'a [u8]),
     Superseded(&'a [u8]),
 }
@@ -51,6 +52,7 @@ impl<'a> Batch<'a> {
                     batch.held.push(row);
                     batch.senders.insert(row.sender, Cow::Owned(newest_own(row)));
                 }
+                StoreOp::Reseal(row) => batch.ordered.push(Ordered::Reseal(row)),
                 StoreOp::Take(row) => batch.held.push(row),
                 StoreOp::Sender(row) => drop(batch.senders.insert(row.sender, Cow::Borrowed(row))),
                 StoreOp::Relay { relay, state } => drop(batch.relays.insert(*relay, state)),
@@ -164,8 +166,8 @@ fn put_sender(db: &mut Database, no: i64, row: &SenderRow) {
 fn put_relay(db: &mut Database, relay: &RelayId, state: &RelayState) {
     db.add(
         "INSERT OR REPLACE INTO relay_state
-         (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, blob_len_max)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, blob_len_max, paved_head, paved_known)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(relay.as_bytes().as_slice())
     .bind(state.log_id.as_bytes().as_slice())
@@ -175,11 +177,22 @@ fn put_relay(db: &mut Database, relay: &RelayId, state: &RelayState) {
     .bind(state.mark.map(|(cursor, _)| cursor.get().cast_signed()))
     .bind(state.mark.map(|(_, run)| run.as_bytes().to_vec()))
     .bind(state.refill.map(u64::cast_signed))
-    .bind(state.blob_len_max.map(u64::cast_signed));
+    .bind(state.blob_len_max.map(u64::cast_signed))
+    .bind(state.paved.map(|paved| paved.head.as_bytes().to_vec()))
+    .bind(state.paved.map(|paved| paved.known.to_vec()));
 }
 
 fn put_ordered(db: &mut Database, op: &Ordered<'_>) {
     match op {
+        Ordered::Reseal(row) => {
+            let (hash, sender) = (row.hash.as_bytes().as_slice(), row.sender.as_bytes().as_slice());
+            let seq = row.seq.get().cast_signed();
+            let own = "(SELECT no FROM device WHERE id = ?)";
+            let held = format!("UPDATE held SET hash = ?, envelope = ? WHERE sender = {own} AND seq = ?");
+            db.add(&held).bind(hash).bind(&row.envelope[..]).bind(sender).bind(seq);
+            let newest = format!("UPDATE sender SET hash = ? WHERE device = {own} AND seq = ?");
+            db.add(&newest).bind(hash).bind(sender).bind(seq)
+        }
         Ordered::Wait(row) => db
             .add("INSERT OR REPLACE INTO waiting (hash, sender, envelope) VALUES (?, ?, ?)")
             .bind(row.hash.as_bytes().as_slice())
