@@ -20,6 +20,11 @@ pub(super) fn named<'a>(devices: &'a [Device], typed: &str) -> Result<&'a Device
     }
 }
 
+/// Whoever was removed changes nothing in the group any more.
+pub(super) fn still_member(client: &SyncClient) -> Result<(), CliError> {
+    if client.status().removed { Err(ClientError::Refused(ErrorCode::Removed).into()) } else { Ok(()) }
+}
+
 /// Tries to tell the others. However that ends, what was decided is safe here.
 pub(super) async fn tell_the_others(client: &SyncClient, output: Output) {
     let progress = output.progress("telling the others");

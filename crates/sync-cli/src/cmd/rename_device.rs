@@ -2,7 +2,7 @@
 
 use sync_client::SyncClient;
 
-use super::named::{named, tell_the_others};
+use super::named::{named, still_member, tell_the_others};
 use crate::{
     answer::{self, Named},
     cli::RenameDeviceArgs,
@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub(super) async fn run(client: &SyncClient, args: &RenameDeviceArgs, output: Output) -> Result<(), CliError> {
+    still_member(client)?;
     let device = named(&client.devices().await?, &args.device)?.device_id;
     client.rename_device(device, &args.name).await?;
     let name = client.devices().await?.into_iter().find(|other| other.device_id == device).map(|device| device.name);

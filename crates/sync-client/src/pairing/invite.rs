@@ -42,6 +42,9 @@ pub(super) async fn run(
     tell: &mpsc::Sender<InviteEvent>,
 ) -> Result<InviteEvent, ClientError> {
     let group = client.ensure_group().await?;
+    if client.status().removed {
+        return Err(ClientError::Refused(ErrorCode::Removed));
+    }
     let devices = client.devices().await?;
     if devices.len() >= MEMBERS_MAX {
         return Err(ClientError::Refused(ErrorCode::GroupTooLarge));

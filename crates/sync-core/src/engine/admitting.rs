@@ -33,6 +33,9 @@ impl Engine {
     }
 
     fn try_rename(&mut self, now: Now, device: DeviceId, name: &str) -> Result<(), ErrorCode> {
+        if self.context.am_removed() {
+            return Err(ErrorCode::Removed);
+        }
         let roster = &self.context.roster;
         let member = roster.member(&device).ok_or(ErrorCode::DeviceUnknown)?;
         let (group, count) = (roster.group_id(), roster.next_count(&device));
