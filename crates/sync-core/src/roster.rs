@@ -419,11 +419,6 @@ impl Roster {
         self.history.is_clean(epoch, |device| epoch.is_some_and(|commit| self.was_given(device, commit)))
     }
 
-    /// Whether the device was removed with a new key, so that it is to have none any more.
-    pub(crate) fn is_locked_out(&self, device: &DeviceId) -> bool {
-        self.history.is_locked_out(device)
-    }
-
     /// Whether a member has the secret of this commit's epoch, as far as is known here.
     pub(crate) fn has_secret(&self, device: &DeviceId, commit: &Commit) -> bool {
         commit.remaining.contains(device) || self.was_given(device, commit)

@@ -276,11 +276,6 @@ impl History {
         &self.verdict.removed
     }
 
-    /// Whether a valid commit removes this device with a new key.
-    pub(super) fn is_locked_out(&self, device: &DeviceId) -> bool {
-        self.verdict.locked_out.contains(device)
-    }
-
     /// Whether a valid commit counts this device among those that remain.
     pub(super) fn vouches_for(&self, device: &DeviceId) -> bool {
         let mut valid = self.valid();

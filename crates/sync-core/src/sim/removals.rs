@@ -1,11 +1,20 @@
 //! Devices that are removed, keys that are rotated, and what a removed device does about it.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use sync_types::{DeviceId, Envelope, KeyId, RelayGroupId, Seq};
 
 use super::{check::Violation, device::Device, log::Log, relay::Relay, world::World};
-use crate::{event::Input, handover::open_package, keys::GroupKeys, roster::Roster};
+use crate::{
+    engine::Engine,
+    event::Input,
+    handover::open_package,
+    keys::GroupKeys,
+    roster::{EntryHash, Roster},
+};
 
 /// Who was removed by whom, as persons meant it.
 #[derive(Debug, Default)]
@@ -14,10 +23,10 @@ pub(super) struct Removals {
     pub(super) asked: u64,
     /// Every device that some commit names, valid or void.
     pub(super) named: BTreeSet<DeviceId>,
-    /// From whom what was sealed under which key is kept.
-    kept_from: BTreeSet<(DeviceId, KeyId)>,
-    /// Who was removed for good, as the device that is about to act knows.
-    outside: Vec<DeviceId>,
+    /// From whom what was sealed under which key is kept, and by which commit.
+    kept_from: BTreeSet<(DeviceId, KeyId, EntryHash)>,
+    /// Who was removed for good and by which commit, as the device that is about to act knows.
+    outside: Vec<(DeviceId, EntryHash)>,
     /// Who is left, by everything that anybody knows, and how many entries that was.
     left: RefCell<(usize, BTreeSet<DeviceId>)>,
 }
@@ -108,8 +117,10 @@ impl World {
 
 /// A device is about to act: notes whom it knows to be removed for good.
 pub(super) fn about_to_act(world: &mut World, device: usize) {
-    let Some(roster) = world.devices[device].engine.as_ref().map(crate::Engine::roster) else { return };
-    let outside = roster.removed().keys().copied().filter(|id| roster.is_locked_out(id));
+    let Some(roster) = world.devices[device].engine.as_ref().map(Engine::roster) else { return };
+    let void: BTreeSet<_> = roster.history().void().map(|commit| commit.hash).collect();
+    let valid = roster.history().commits().filter(|commit| commit.key.is_some() && !void.contains(&commit.hash));
+    let outside = valid.flat_map(|commit| commit.removed.keys().map(|id| (*id, commit.hash)));
     world.removals.outside = outside.collect();
 }
 
@@ -119,28 +130,36 @@ pub(super) fn offered_from(world: &mut World, device: usize, before: Seq) {
     let (state, outside) = (&world.devices[device], &world.removals.outside);
     let offered = state.disk.own().filter(|row| row.seq > before && row.seq <= state.disk.offered());
     let keys = offered.filter_map(|row| Envelope::parse(row.envelope.clone()).ok()).map(|row| row.header().key_id);
-    let kept: Vec<_> = keys.flat_map(|key_id| outside.iter().map(move |id| (*id, key_id))).collect();
+    let kept: Vec<_> = keys.flat_map(|key_id| outside.iter().map(move |(id, commit)| (*id, key_id, *commit))).collect();
     world.removals.kept_from.extend(kept);
 }
 
 /// Guarantee 5, at the end: a removed device, with everything that its disk and the relays hold, has none of the keys of
 /// what was sealed by those who knew of its removal.
 pub(super) fn nobody_outside_reads(world: &World) -> Result<(), Violation> {
-    // Whoever a commit removed that turned out to be void, for those who are left, is a member after all. Nobody is left
-    // where devices removed one another in a circle: each of them may rightly take another for a member as long as it
-    // has not heard of the third, hand keys on to it, and never hear of that, because the third is shut out. So nothing
-    // is promised to them.
+    // Whom a commit removes that turned out to be void, for those who are left, is a member after all, and is handed the
+    // keys there have been; that somebody removes it again later does not take them back. Nobody is left where devices
+    // removed one another in a circle: each of them may rightly take another for a member as long as it has not heard of
+    // the third, hand keys on to it, and never hear of that, because the third is shut out. So nothing is promised to
+    // them.
     let survivors = world.survivors();
     if survivors.is_empty() {
         return Ok(());
     }
-    let engines = || survivors.iter().filter_map(|device| world.devices[*device].engine.as_ref());
-    let is_outside = |id: &DeviceId| engines().all(|engine| engine.roster().is_locked_out(id));
-    let outside: BTreeSet<_> = world.removals.kept_from.iter().map(|(id, _)| *id).filter(is_outside).collect();
-    for device in world.devices.iter().filter(|device| outside.contains(&device.id)) {
+    let rosters = || survivors.iter().filter_map(|device| world.devices[*device].engine.as_ref()).map(Engine::roster);
+    let counts = |commit: &EntryHash| {
+        rosters().all(|roster| {
+            let history = roster.history();
+            history.get(commit).is_some() && history.void().all(|void| void.hash != *commit)
+        })
+    };
+    let mut kept_from: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for (id, key_id, _) in world.removals.kept_from.iter().filter(|(_, _, commit)| counts(commit)) {
+        kept_from.entry(*id).or_default().insert(*key_id);
+    }
+    for (device, kept) in world.devices.iter().filter_map(|device| Some((device, kept_from.get(&device.id)?))) {
         let keys = everything_it_could_learn(world, device);
-        let kept_from = world.removals.kept_from.iter().filter(|(id, _)| *id == device.id);
-        if let Some((_, key_id)) = kept_from.into_iter().find(|(_, key_id)| keys.get(key_id).is_some()) {
+        if let Some(key_id) = kept.iter().find(|key_id| keys.get(key_id).is_some()) {
             let what = format!("{:?} was removed, and has the key {key_id:?} of what was sealed since", device.id);
             return Err(Violation::new("5 membership", what));
         }
