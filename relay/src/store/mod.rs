@@ -36,7 +36,7 @@ pub enum StoreError {
     /// As many groups as the relay takes, and none of them empty.
     #[error("the relay takes no more groups")]
     TooManyGroups,
-    /// The group is known by another id: whoever still belongs to it is told by [`Store::packages`].
+    /// The group is known by another id: whoever still belongs to it is told by what MOVED answers.
     #[error("the group is known by another id")]
     GroupMoved,
     /// The relay is stopping.
