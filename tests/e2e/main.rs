@@ -6,6 +6,7 @@ mod keychain;
 mod offline;
 mod ordering;
 mod pairing;
+mod passphrase;
 mod push_pull;
 mod removal;
 mod restart;

@@ -10,7 +10,10 @@ use sync_tests::{
     stranger::{Goal, Stranger, announced, kind},
 };
 
-use super::{APP, LAPTOP, PAYLOAD, PHONE, STEP_MAX, plant_code, plant_secrets};
+use super::{APP, LAPTOP, PASSPHRASE, PAYLOAD, PHONE, STEP_MAX, plant_code, plant_secrets};
+
+/// A passphrase that anybody would guess.
+const WEAK: &str = "canary12345678";
 
 /// A blob that a tight relay has no room for, with canaries all over.
 fn large() -> String {
@@ -54,6 +57,19 @@ fn nothing_readable_is_left_by_what_goes_wrong() {
     fails(&stranger, &["push", PAYLOAD], "no_group");
     for code in [&code, &guess, &used] {
         plant_code(&mut search, code);
+    }
+
+    // Passphrases: too easy to guess, and none.
+    let mut refused = |passphrase: &str, code: &'static str| {
+        let file = scratch.file("passphrase", passphrase);
+        let file = file.to_str().expect("UTF-8");
+        let (name, relay) = (&["--name", LAPTOP], &["--relay", "http://127.0.0.1:9"]);
+        fails(&laptop, &[&["init"], &name[..], &relay[..], &["--passphrase-file", file]].concat(), code);
+    };
+    refused(WEAK, "weak_passphrase");
+    refused(&format!("{PASSPHRASE}\n{WEAK}\n"), "invalid_argument");
+    for passphrase in [WEAK, PASSPHRASE] {
+        search.plant("passphrase", passphrase.as_bytes());
     }
 
     // Blobs: too large for anybody, and too large for this relay now.

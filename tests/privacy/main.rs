@@ -5,7 +5,11 @@
 
 mod errors;
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sync_tests::{
     Device, Relay, RelaySetup, Scratch,
@@ -19,6 +23,7 @@ const FILE: &[u8] = b"canary-file-Stieglitz-4713 \xff\xfe binary";
 const PHONE: &str = "canary-device-Kanarienvogel";
 const LAPTOP: &str = "canary-device-Gimpel";
 const RENAMED: &str = "canary-device-Seidenschwanz";
+const PASSPHRASE: &str = "canary Zilpzalp, Wiedehopf & Mauersegler 8214";
 const APP: &str = "canary.app.Kreuzschnabel";
 
 #[test]
@@ -35,11 +40,13 @@ fn nothing_readable_is_left_anywhere() {
     for device in [phone, laptop] {
         plant_secrets(&mut search, device);
     }
+    search.plant("passphrase", PASSPHRASE.as_bytes());
     search.proves();
 
     // The keys lie in the profile, in their file and nowhere else.
     let in_profiles = search.find(&[phone.profile(), laptop.profile()]);
-    let elsewhere: Vec<_> = in_profiles.iter().filter(|(_, path)| !path.ends_with("secrets.key")).collect();
+    let is_a_key = |(name, path): &&(String, PathBuf)| name.starts_with("secrets") && path.ends_with("secrets.key");
+    let elsewhere: Vec<_> = in_profiles.iter().filter(|found| !is_a_key(found)).collect();
     assert!(elsewhere.is_empty(), "readable in a profile: {elsewhere:#?}");
 
     // What only the members may know, and what only the two people may.
@@ -100,14 +107,17 @@ struct Story {
 }
 
 impl Story {
-    /// Two devices pair and push, and one of them reads.
+    /// Two devices pair and push, and one of them reads. Their group began with a passphrase.
     fn told(scratch: &Scratch, relay: &Relay) -> Self {
-        let device = |folder: &str, name: &str| {
+        let device = |folder: &str, name: &str, more: &[&str]| {
             let device = Device::uninitialised(scratch, folder, "trace");
-            device.run(&["init", "--name", name, "--relay", relay.url(), "--app", APP, "--secrets", "file"]).ok();
+            let init = ["init", "--name", name, "--relay", relay.url(), "--app", APP, "--secrets", "file"];
+            device.run(&[&init[..], more].concat()).ok();
             device
         };
-        let (phone, laptop) = (device("phone", PHONE), device("laptop", LAPTOP));
+        let passphrase = scratch.file("passphrase", PASSPHRASE);
+        let from_passphrase = ["--passphrase-file", passphrase.to_str().expect("UTF-8")];
+        let (phone, laptop) = (device("phone", PHONE, &from_passphrase), device("laptop", LAPTOP, &[]));
         let mut create = phone.spawn(&["pair", "--create", "--yes"]);
         let code = create.expect("the code", STEP_MAX)["code"].as_str().map(str::to_owned).expect("a code");
         let joined = laptop.run(&["pair", "--join", &code, "--yes"]).ok().pop().expect("an answer");

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Binary, Keychain, Process, Scratch, SmallDisk, eventually};
+use crate::{Binary, Keychain, Process, Scratch, SmallDisk, Terminal, eventually};
 
 const COMMAND_MAX: Duration = Duration::from_secs(60);
 const SETTLE_MAX: Duration = Duration::from_secs(120);
@@ -162,6 +162,12 @@ impl Device {
         Process::spawn(&format!("{} {}", self.name, args.join(" ")), self.command(args), &self.log_file)
     }
 
+    /// Starts a command at a terminal.
+    pub fn at_terminal(&self, args: &[&str]) -> Terminal {
+        let entrance = Terminal::ENTRANCE.map(str::to_owned);
+        Terminal::run(self.command_within(&entrance, args))
+    }
+
     /// Runs a command to its end.
     pub fn run(&self, args: &[&str]) -> Outcome {
         self.run_with_input(args, &[])
@@ -221,7 +227,11 @@ impl Device {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Binary::Cli.command_within(&self.entrance);
+        self.command_within(&self.entrance, args)
+    }
+
+    fn command_within(&self, entrance: &[String], args: &[&str]) -> Command {
+        let mut command = Binary::Cli.command_within(entrance);
         command.arg("--profile").arg(&self.profile).arg("--json").args(args).env("RUST_LOG", &self.log);
         command.env(&self.keychain.0, &self.keychain.1);
         command

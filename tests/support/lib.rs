@@ -25,6 +25,7 @@ mod replica;
 mod scratch;
 mod skipped;
 pub mod stranger;
+mod terminal;
 pub mod trace;
 mod wire;
 
@@ -43,4 +44,5 @@ pub use replica::Replica;
 pub use scratch::Scratch;
 pub use skipped::skipped;
 pub use stranger::Network;
+pub use terminal::Terminal;
 pub use wire::{Way, Wire, on_a_wire};

@@ -12,11 +12,15 @@ pub(crate) struct Profile {
     pub(crate) name: String,
     pub(crate) app: String,
     pub(crate) secrets: &'static str,
+    /// With a passphrase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group_id: Option<String>,
 }
 
 impl Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is ready, and in no group yet", shown(&self.name))
+        let group = if self.group_id.is_some() { "the first in a new group" } else { "in no group yet" };
+        write!(f, "{} is ready, and {group}", shown(&self.name))
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a profile for this device; it belongs to no group yet
+    /// Make a profile for this device; it belongs to no group yet, unless a passphrase starts one
     Init(InitArgs),
     /// Start a group and invite a device, or join one with a code
     Pair(PairArgs),
@@ -67,6 +67,13 @@ pub(crate) struct InitArgs {
     /// Where this device's keys rest; a file in the profile is for machines without a keychain
     #[arg(long, value_enum, default_value_t = Secrets::Keychain)]
     pub(crate) secrets: Secrets,
+    /// Start a group at once, with first keys from a passphrase instead of random ones; asks for it, twice. It is kept
+    /// nowhere, and lets nobody in: other devices are paired as ever
+    #[arg(long)]
+    pub(crate) passphrase: bool,
+    /// The same with the passphrase in a file, as its only line
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

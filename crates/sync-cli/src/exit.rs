@@ -48,6 +48,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::CursorUnknown
             | ErrorCode::DeviceUnknown
             | ErrorCode::NotSafeToLeave
+            | ErrorCode::WeakPassphrase
             | ErrorCode::InvalidArgument => Self::Usage,
             ErrorCode::NoGroup => Self::NoGroup,
             ErrorCode::Offline | ErrorCode::TimedOut | ErrorCode::ShuttingDown | ErrorCode::IdleTimeout => {

@@ -10,6 +10,7 @@ mod error;
 mod exit;
 mod interrupt;
 mod output;
+mod passphrase;
 mod picture;
 mod stdin;
 

@@ -9,8 +9,8 @@ use std::{
 use sync_core::{
     Badge, Connection, Input, Status,
     event::StoreOp,
-    keys::{DeviceKem, DeviceKey, GroupKeys},
-    roster::Genesis,
+    keys::GroupKeys,
+    passphrase::Passphrase,
     stored::Secrets,
 };
 use sync_types::{DeviceId, ErrorCode, GroupId, LocalLogId, Reaction};
@@ -20,14 +20,13 @@ use tokio::{
 };
 
 use crate::{
-    clock::wall_ms,
     config::{OpenOptions, ProfileConfig},
     driver::{Command, Driver, Parts},
     error::ClientError,
     event::{EventStream, SyncEvent},
     keyring::{SecretStore, SecretsError},
     lock::ProfileLock,
-    profile::{self, ProfileInfo},
+    profile::{self, Founding, ProfileInfo},
     push::{ROOM_BYTES, ROOM_UNIT},
     random::{random, rng},
     resolve::{self, Resolver},
@@ -103,7 +102,19 @@ impl SyncClient {
     /// # Errors
     /// `profile_exists`, `profile_in_use`, `keychain_unavailable`, `invalid_argument`, `local_storage`.
     pub async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientError> {
-        profile::init(config).await
+        profile::init(config, None).await
+    }
+
+    /// Makes a profile that is the only device of a new group, whose first keys come from a passphrase. The passphrase
+    /// lets nobody in and is kept nowhere. Other devices are paired as in any group.
+    ///
+    /// # Errors
+    /// As [`Self::init`]; and `weak_passphrase`.
+    pub async fn init_from_passphrase(
+        config: ProfileConfig,
+        passphrase: Passphrase,
+    ) -> Result<ProfileInfo, ClientError> {
+        profile::init(config, Some(passphrase)).await
     }
 
     /// Opens the profile in a folder. Needs no network: what is pushed is kept until a relay can be reached.
@@ -273,11 +284,8 @@ impl SyncClient {
             decided => return decided,
         }
         let described = profile::in_roster(&self.inner.profile.name, &self.inner.profile.app_id)?;
-        let (device, kem, keys) =
-            (DeviceKey::generate(&mut rng()), DeviceKem::generate(&mut rng()), GroupKeys::generate(&mut rng()));
-        let entry = Genesis::create(&keys.group_id(), (&device, &kem), &described, wall_ms());
-        let secrets = Secrets { device, kem, group: Some(keys) };
-        self.enter(secrets, &[StoreOp::Roster { entry }]).await
+        let Founding { secrets, genesis, .. } = profile::found(&described, GroupKeys::generate(&mut rng()), None);
+        self.enter(secrets, &[StoreOp::Roster { entry: genesis }]).await
     }
 
     /// Enters a group: the secrets first, then everything else in one transaction. Between the two a crash leaves a

@@ -5,6 +5,7 @@
 
 use std::{io, time::Duration};
 
+use sync_core::passphrase::PassphraseError;
 use sync_types::{ErrorCode, limits::PAYLOAD_LEN_MAX};
 
 use crate::{keyring::SecretsError, resolve::ResolveError, store::StoreError};
@@ -60,6 +61,9 @@ pub enum ClientError {
     /// An argument that can't be meant.
     #[error("{0}")]
     InvalidArgument(&'static str),
+    /// A text that is no passphrase. One that is, but easy to guess, is refused with `weak_passphrase`.
+    #[error(transparent)]
+    InvalidPassphrase(PassphraseError),
     /// The client is closed, or closing.
     #[error("the client is closed")]
     Closed,
@@ -91,7 +95,7 @@ impl ClientError {
             Self::TimedOut(_) => ErrorCode::TimedOut,
             Self::CursorUnknown => ErrorCode::CursorUnknown,
             Self::BlobTooLarge { len: _ } => ErrorCode::BlobTooLarge,
-            Self::InvalidArgument(_) => ErrorCode::InvalidArgument,
+            Self::InvalidArgument(_) | Self::InvalidPassphrase(_) => ErrorCode::InvalidArgument,
             Self::Closed => ErrorCode::Closed,
             Self::Refused(code) => *code,
         }

@@ -39,6 +39,7 @@ mod log;
 mod mailbox;
 mod membership;
 mod pairing;
+mod passphrase;
 mod private;
 mod profile;
 mod push;
@@ -67,9 +68,10 @@ pub use sync_core::{
     Badge, Connection, Status,
     event::{ParkReason, PushState, Pushed},
     pairing::Digits,
+    passphrase::{Passphrase, PassphraseError},
     status::RelayStatus,
 };
 pub use sync_types::{
     BlobId, DeviceId, ErrorCode, GroupId, InviteCode, InviteLink, LocalCursor, LocalLogId, PushId, Reaction, RelayId,
-    limits::{LINK_LEN_MAX, PAYLOAD_LEN_MAX},
+    limits::{LINK_LEN_MAX, PASSPHRASE_LEN_MAX, PAYLOAD_LEN_MAX},
 };

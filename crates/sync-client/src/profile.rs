@@ -2,18 +2,25 @@
 
 use std::path::Path;
 
-use sync_core::roster;
+use bytes::Bytes;
+use sync_core::{
+    keys::{DeviceKem, DeviceKey, GroupKeys},
+    passphrase::{Derivation, Passphrase},
+    roster::{self, Genesis},
+    stored::Secrets,
+};
 use sync_types::{DeviceId, GroupId, LocalLogId, limits::RELAYS_MAX};
 
 use crate::{
+    clock::wall_ms,
     config::{ProfileConfig, RelayBackend},
     error::ClientError,
     keyring::{SecretStore, SecretsChoice},
     lock::ProfileLock,
-    private,
-    random::random,
+    passphrase, private,
+    random::{random, rng},
     resolve::RelayAddr,
-    store::{AddressRow, FILE_NAME, ProfileRow, SqliteStore, Store},
+    store::{AddressRow, FILE_NAME, Membership, ProfileRow, SqliteStore, Store},
 };
 
 /// What this kind of machine is called in the roster.
@@ -59,8 +66,44 @@ pub(crate) fn in_roster(name: &str, app_id: &str) -> Result<roster::Profile, Cli
         .ok_or(ClientError::InvalidArgument("a device needs a name and an app id of reasonable length"))
 }
 
-/// Makes a profile that belongs to no group. Nothing is sent anywhere.
-pub(crate) async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientError> {
+/// A new group, as its only member has it.
+pub(crate) struct Founding {
+    membership: Membership,
+    pub(crate) secrets: Secrets,
+    pub(crate) genesis: Bytes,
+}
+
+/// Founds the group of these keys. If they come from a passphrase, the genesis says how.
+pub(crate) fn found(described: &roster::Profile, keys: GroupKeys, derivation: Option<&Derivation>) -> Founding {
+    let (device, kem) = (DeviceKey::generate(&mut rng()), DeviceKem::generate(&mut rng()));
+    let group = keys.group_id();
+    let genesis = Genesis::create_with(&group, (&device, &kem), described, derivation, wall_ms());
+    let membership = Membership { group, device: device.device_id() };
+    Founding { membership, secrets: Secrets { device, kem, group: Some(keys) }, genesis }
+}
+
+/// The passphrase, if it is good enough.
+async fn checked(passphrase: Passphrase, described: roster::Profile) -> Result<Passphrase, ClientError> {
+    let judging = move || {
+        passphrase::check(&passphrase, &[described.name(), described.app_id()])?;
+        Ok(passphrase)
+    };
+    tokio::task::spawn_blocking(judging).await.expect("judging does not fail")
+}
+
+/// The same from a passphrase, which takes its time and memory.
+async fn found_from(described: roster::Profile, passphrase: Passphrase) -> Founding {
+    let founding = move || {
+        let derivation = Derivation::choose(passphrase::memory(), &mut rng());
+        let keys = GroupKeys::from_passphrase(&passphrase, &derivation, &mut rng());
+        found(&described, keys, Some(&derivation))
+    };
+    tokio::task::spawn_blocking(founding).await.expect("hashing does not fail")
+}
+
+/// Makes a profile: of a new group if there is a passphrase for its first keys, and of none yet without. Nothing is sent
+/// anywhere.
+pub(crate) async fn init(config: ProfileConfig, passphrase: Option<Passphrase>) -> Result<ProfileInfo, ClientError> {
     let RelayBackend::Relay(relays) = config.backend;
     let mut addresses: Vec<String> = Vec::new();
     for address in relays.iter().map(RelayAddr::to_string) {
@@ -72,6 +115,10 @@ pub(crate) async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientErr
         return Err(ClientError::InvalidArgument("a profile needs a relay, and has room for sixteen"));
     }
     let described = in_roster(&config.name, &config.app_id)?;
+    let passphrase = match passphrase {
+        Some(passphrase) => Some(checked(passphrase, described.clone()).await?),
+        None => None,
+    };
     private::make_dir(&config.dir).map_err(ClientError::folder)?;
     refuse_shared(&config.dir)?;
     let _lock = ProfileLock::take(&config.dir).await?;
@@ -80,7 +127,7 @@ pub(crate) async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientErr
         store.close().await;
         return Err(ClientError::ProfileExists);
     }
-    let row = ProfileRow {
+    let mut row = ProfileRow {
         profile_id: random(),
         local_log_id: LocalLogId::from_bytes(random()),
         name: described.name().to_owned(),
@@ -88,11 +135,20 @@ pub(crate) async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientErr
         secrets: config.secrets,
         membership: None,
     };
-    secrets_of(&row, &config.dir).probe().await?;
+    let secrets = secrets_of(&row, &config.dir);
+    secrets.probe().await?;
     if row.secrets == SecretsChoice::File {
         tracing::warn!("this profile keeps its keys in a file: whoever can copy the folder can read the group");
     }
-    store.create_profile(&row, &addresses).await?;
+    let mut roster = Vec::new();
+    if let Some(passphrase) = passphrase {
+        let founding = found_from(described, passphrase).await;
+        // The secrets first: without the profile nobody looks for them.
+        secrets.save(founding.secrets.to_stored()).await?;
+        row.membership = Some(founding.membership);
+        roster.push(founding.genesis);
+    }
+    store.create_profile(&row, &addresses, &roster).await?;
     let info = ProfileInfo::new(&row, &store.addresses().await?);
     store.close().await;
     Ok(info)
@@ -129,6 +185,7 @@ fn refuse_shared(dir: &Path) -> Result<(), ClientError> {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
+    use sync_core::{keys::EpochSecret, roster::Entry};
     use sync_types::ErrorCode;
 
     use super::*;
@@ -148,7 +205,7 @@ mod tests {
     async fn everything_in_a_profile_is_for_its_owner_alone() {
         let parent = tempfile::tempdir().expect("a folder");
         let dir = parent.path().join("profile");
-        init(config(&dir)).await.expect("a fresh folder");
+        init(config(&dir), None).await.expect("a fresh folder");
         let (_lock, store, _row) = open(&dir).await.expect("opens");
         store.execute("UPDATE profile SET app_acked = 0").await;
         let mut found = 0;
@@ -163,15 +220,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_passphrase_and_what_the_genesis_says_make_the_first_keys_again() {
+        let text = "ramp onyx cabin gusto plow hinge";
+        let passphrase = |text| Passphrase::new(text).expect("a line of text");
+        let dir = tempfile::tempdir().expect("a folder");
+        let refused = init(config(dir.path()), Some(passphrase("password"))).await.expect_err("is easy to guess");
+        assert_eq!(refused.code(), ErrorCode::WeakPassphrase);
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "nothing was made");
+        let info = init(config(dir.path()), Some(passphrase(text))).await.expect("a fresh folder");
+
+        let (_lock, store, row) = open(dir.path()).await.expect("opens");
+        let stored = secrets_of(&row, dir.path()).load().await.expect("is there");
+        let keys = Secrets::from_stored(&stored).expect("ours").group.expect("in a group");
+        assert_eq!(info.group_id, Some(keys.group_id()));
+        let [genesis] = &store.load().await.expect("readable").roster[..] else { panic!("one entry") };
+        let Ok(Entry::Genesis(genesis)) = Entry::read(&keys.group_id(), genesis) else { panic!("a genesis") };
+        let derivation = Derivation::read(&genesis.passphrase.expect("it says how")).expect("sound").expect("known");
+        let again = EpochSecret::from_passphrase(&passphrase(text), &derivation);
+        assert_eq!(again.as_bytes(), keys.current().secret().as_bytes());
+        assert_eq!(keys.current().number(), 0);
+    }
+
+    #[tokio::test]
     async fn a_folder_that_others_can_write_to_is_not_used() {
         let dir = tempfile::tempdir().expect("a folder");
         let share = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).expect("ours");
         share(0o777);
-        assert_eq!(init(config(dir.path())).await.expect_err("is shared").code(), ErrorCode::InvalidArgument);
+        assert_eq!(init(config(dir.path()), None).await.expect_err("is shared").code(), ErrorCode::InvalidArgument);
         assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0, "and nothing was put there");
 
         share(0o755);
-        init(config(dir.path())).await.expect("others may look");
+        init(config(dir.path()), None).await.expect("others may look");
         share(0o775);
         let refused = open(dir.path()).await.map(drop).expect_err("is shared now");
         assert_eq!(refused.code(), ErrorCode::InvalidArgument);

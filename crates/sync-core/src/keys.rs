@@ -51,7 +51,7 @@ pub struct DeviceKey(SigningKey);
 pub struct RelayAuthKey(SigningKey);
 
 /// `okm = HKDF-SHA256(ikm, no salt, info = label ‖ context)`
-fn derive<const N: usize>(ikm: &[u8; 32], label: &str, context: &[u8]) -> Zeroizing<[u8; N]> {
+pub(crate) fn derive<const N: usize>(ikm: &[u8; 32], label: &str, context: &[u8]) -> Zeroizing<[u8; N]> {
     let mut okm = Zeroizing::new([0; N]);
     Hkdf::<Sha256>::new(None, ikm)
         .expand_multi_info(&[label.as_bytes(), context], okm.as_mut_slice())

@@ -24,6 +24,7 @@ pub mod keys;
 mod link;
 mod outbox;
 pub mod pairing;
+pub mod passphrase;
 #[cfg_attr(
     not(feature = "test-utils"),
     expect(dead_code, unreachable_pub, reason = "only the simulator switches protections off, and names all of them")

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sync_core::{
     keys::{DeviceKem, DeviceKey, EpochSecret, GroupKeys, GroupRoot},
     pairing::{Creator, Grant, Joiner, PairingAction, PairingInput, Place},
+    passphrase::{Derivation, Passphrase},
     roster::{Change, EntryHash, Genesis, Profile, Roster},
     seal::{Draft, open, seal},
     stored::Secrets,
@@ -121,6 +122,39 @@ fn secrets_rest_as_ever() {
     let secrets =
         Secrets { device: DeviceKey::from_seed(&CREATOR), kem: DeviceKem::from_bytes(&JOINER), group: Some(keys()) };
     assert_as_written("stored.json", &json!({ "stored": hex(secrets.to_stored()) }));
+}
+
+#[test]
+fn passphrases_become_keys_as_ever() {
+    // Each as it is typed. What is typed differently and looks the same is written here as the escapes it is.
+    let typed = [
+        ("plain", "correct horse battery staple", 64 * 1024, 3, 1),
+        ("letters with accents apart", "Zu\u{308}rich, Mu\u{308}hle, Quarz", 46 * 1024, 1, 1),
+        ("the same in one piece", "Z\u{fc}rich, M\u{fc}hle, Quarz", 46 * 1024, 1, 1),
+        ("a ligature and a blank that does not break", "\u{fb01}ve\u{a0}owls", 19 * 1024, 2, 1),
+        ("another writing", "\u{96fb}\u{8eca} \u{ff71}\u{ff72}\u{ff73}", 1_024, 10, 4),
+    ];
+    let cases: Vec<_> = typed
+        .into_iter()
+        .map(|(what, typed, memory_kib, passes, lanes)| {
+            let salt = [0x5A; 16];
+            let derivation = Derivation::new(memory_kib, passes, lanes, salt).expect("within the limits");
+            let passphrase = Passphrase::new(typed).expect("a line of text");
+            json!({
+                "what": what,
+                "typed": hex(typed),
+                "hashed": hex(passphrase.as_str()),
+                "memory_kib": memory_kib,
+                "passes": passes,
+                "lanes": lanes,
+                "salt": hex(salt),
+                "stored": hex(derivation.to_bytes()),
+                "epoch_secret": hex(EpochSecret::from_passphrase(&passphrase, &derivation).as_bytes()),
+            })
+        })
+        .collect();
+    assert_eq!(cases[1]["epoch_secret"], cases[2]["epoch_secret"]);
+    assert_as_written("passphrase.json", &json!(cases));
 }
 
 #[test]

@@ -179,6 +179,9 @@ codes! {
     OtherApp = 135, "other_app", FixInput, "this code belongs to another app";
     /// Too many members.
     GroupTooLarge = 136, "group_too_large", AskPerson, "the group has as many devices as it can; remove one first";
+    // Passphrases.
+    /// Too easy to guess.
+    WeakPassphrase = 140, "weak_passphrase", FixInput, "the passphrase is too easy to guess; take six words or more that are drawn at random, or twelve random letters and digits";
 }
 
 #[cfg(test)]

@@ -74,6 +74,17 @@ pub const MOVED_BYTES_MAX: usize = MIB;
 /// Seconds a relay keeps them.
 pub const MOVED_TTL_S: u64 = 90 * 24 * 3600;
 
+/// Longest passphrase, in bytes of UTF-8, before and after it is normalised.
+pub const PASSPHRASE_LEN_MAX: usize = 1_024;
+/// Bytes of the salt that a group's first keys come from, where they come from a passphrase.
+pub const PASSPHRASE_SALT_LEN: usize = 16;
+/// Most memory that deriving them may take, in KiB. A group that asks for more is refused.
+pub const PASSPHRASE_MEMORY_KIB_MAX: u32 = 256 * 1024;
+/// Most passes over that memory.
+pub const PASSPHRASE_PASSES_MAX: u32 = 10;
+/// Most lanes in it.
+pub const PASSPHRASE_LANES_MAX: u32 = 16;
+
 /// Relays one group uses.
 pub const RELAYS_MAX: usize = 16;
 /// Longest name of a relay (address, ticket, or id and host), in bytes.

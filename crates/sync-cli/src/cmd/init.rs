@@ -1,4 +1,4 @@
-//! `init`: a profile for this device.
+//! `init`: a profile, and a group for it if there is a passphrase to start one with.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ use crate::{
     cli::{InitArgs, Secrets},
     error::CliError,
     output::Output,
+    passphrase,
 };
 
 pub(super) async fn run(dir: PathBuf, args: InitArgs, output: Output) -> Result<(), CliError> {
@@ -17,7 +18,17 @@ pub(super) async fn run(dir: PathBuf, args: InitArgs, output: Output) -> Result<
         Secrets::File => (SecretsChoice::File, "file"),
     };
     let backend = RelayBackend::Relay(vec![args.relay.parse()?]);
-    let answer = Profile { name: args.name.clone(), app: args.app.clone(), secrets: rest };
-    SyncClient::init(ProfileConfig { dir, name: args.name, app_id: args.app, backend, secrets }).await?;
+    let passphrase = match args.passphrase_file {
+        Some(file) => Some(passphrase::in_file(&file)?),
+        None if args.passphrase => Some(passphrase::typed().await?),
+        None => None,
+    };
+    let mut answer = Profile { name: args.name.clone(), app: args.app.clone(), secrets: rest, group_id: None };
+    let config = ProfileConfig { dir, name: args.name, app_id: args.app, backend, secrets };
+    let made = match passphrase {
+        Some(passphrase) => SyncClient::init_from_passphrase(config, passphrase).await?,
+        None => SyncClient::init(config).await?,
+    };
+    answer.group_id = made.group_id.map(|group| group.to_string());
     output.answer(&answer)
 }

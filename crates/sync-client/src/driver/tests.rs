@@ -42,7 +42,7 @@ impl Rig {
             secrets: SecretsChoice::File,
             membership: None,
         };
-        store.create_profile(&profile, &["http://127.0.0.1:9".to_owned()]).await.expect("a fresh store");
+        store.create_profile(&profile, &["http://127.0.0.1:9".to_owned()], &[]).await.expect("a fresh store");
         let described = Profile::new("phone", "linux", "org.example.app").expect("short enough");
         let entry = Genesis::create(&keys.group_id(), (&device, &kem), &described, 0);
         let membership = Membership { group: keys.group_id(), device: device.device_id() };

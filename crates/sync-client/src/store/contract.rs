@@ -81,7 +81,7 @@ fn membership() -> Membership {
 }
 
 async fn in_a_group(store: &dyn Store) {
-    store.create_profile(&profile(), &["http://127.0.0.1:1".to_owned()]).await.expect("a fresh store");
+    store.create_profile(&profile(), &["http://127.0.0.1:1".to_owned()], &[]).await.expect("a fresh store");
     store.enter_group(membership(), &[]).await.expect("a fresh store");
 }
 
@@ -89,7 +89,7 @@ async fn in_a_group(store: &dyn Store) {
 async fn a_profile_keeps_what_it_was_made_with(store: &dyn Store) {
     assert_eq!(store.profile().await.expect("readable"), None);
     let relays = ["http://b".to_owned(), "http://a".to_owned()];
-    store.create_profile(&profile(), &relays).await.expect("a fresh store");
+    store.create_profile(&profile(), &relays, &[]).await.expect("a fresh store");
     assert_eq!(store.profile().await.expect("readable"), Some(profile()));
 
     let genesis = StoreOp::Roster { entry: Bytes::from_static(b"genesis") };
@@ -108,6 +108,15 @@ async fn a_profile_keeps_what_it_was_made_with(store: &dyn Store) {
     let rows = store.addresses().await.expect("readable");
     assert_eq!(rows.iter().map(|row| row.address.as_str()).collect::<Vec<_>>(), ["http://b", "http://a", "http://c"]);
     assert_eq!(rows[1].pin, Some(pin), "what is there is left as it is");
+}
+
+/// A profile may be made together with its group.
+async fn a_profile_may_be_in_a_group_from_the_start(store: &dyn Store) {
+    let founder = ProfileRow { membership: Some(membership()), ..profile() };
+    let genesis = Bytes::from_static(b"genesis");
+    store.create_profile(&founder, &["http://a".to_owned()], std::slice::from_ref(&genesis)).await.expect("fresh");
+    assert_eq!(store.profile().await.expect("readable"), Some(founder));
+    assert_eq!(store.load().await.expect("readable").roster, [genesis]);
 }
 
 /// Everything an engine asked to keep is what the next engine is opened from.
@@ -230,6 +239,8 @@ async fn rows_are_read_in_order_and_by_the_byte(store: &dyn Store) {
 async fn keeps_the_contract<S: Store, G>(fresh: impl AsyncFn() -> (S, G)) {
     let (store, _guard) = fresh().await;
     a_profile_keeps_what_it_was_made_with(&store).await;
+    let (store, _guard) = fresh().await;
+    a_profile_may_be_in_a_group_from_the_start(&store).await;
     let (store, _guard) = fresh().await;
     what_was_committed_is_loaded(&store).await;
     let (store, _guard) = fresh().await;

@@ -95,11 +95,19 @@ impl Store for MemoryStore {
         Ok(self.state.lock().expect("no panics here").profile.clone())
     }
 
-    async fn create_profile(&self, profile: &ProfileRow, relays: &[String]) -> Result<(), StoreError> {
-        let mut state = self.state.lock().expect("no panics here");
-        state.profile = Some(profile.clone());
-        state.addresses = relays.iter().map(|address| AddressRow { address: address.clone(), pin: None }).collect();
-        Ok(())
+    async fn create_profile(
+        &self,
+        profile: &ProfileRow,
+        relays: &[String],
+        roster: &[Bytes],
+    ) -> Result<(), StoreError> {
+        {
+            let mut state = self.state.lock().expect("no panics here");
+            state.profile = Some(profile.clone());
+            state.addresses = relays.iter().map(|address| AddressRow { address: address.clone(), pin: None }).collect();
+        }
+        let ops: Vec<_> = roster.iter().map(|entry| StoreOp::Roster { entry: entry.clone() }).collect();
+        self.commit(&ops).await
     }
 
     async fn addresses(&self) -> Result<Vec<AddressRow>, StoreError> {

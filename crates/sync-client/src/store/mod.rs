@@ -12,6 +12,7 @@ mod contract;
 mod memory;
 mod sqlite;
 
+use bytes::Bytes;
 use sync_core::event::{HeldRow, Load, SenderRow, StoreOp, Stored};
 use sync_types::{DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, RelayId};
 
@@ -100,8 +101,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The profile, if `init` got that far.
     async fn profile(&self) -> Result<Option<ProfileRow>, StoreError>;
 
-    /// Makes the profile, which belongs to no group, with its relays.
-    async fn create_profile(&self, profile: &ProfileRow, relays: &[String]) -> Result<(), StoreError>;
+    /// Makes the profile with its relays, and with the roster's entries of the group it is in from the start, if it is
+    /// in one: all in one transaction.
+    async fn create_profile(&self, profile: &ProfileRow, relays: &[String], roster: &[Bytes])
+    -> Result<(), StoreError>;
 
     /// The configured relays in order of preference.
     async fn addresses(&self) -> Result<Vec<AddressRow>, StoreError>;

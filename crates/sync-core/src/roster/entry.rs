@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     keys::{DeviceKem, DeviceKey, is_kem_public},
+    passphrase::Derivation,
     seal::signature_holds,
 };
 
@@ -162,7 +163,7 @@ pub struct Genesis {
     pub kem_public: Bytes,
     /// What it says of itself. Its app is the group's.
     pub profile: Profile,
-    /// How the first epoch's secret comes from a passphrase, where it does.
+    /// How the first epoch's secret comes from a passphrase, where it does: see [`Derivation::read`].
     pub passphrase: Option<Bytes>,
     /// Its clock then, in Unix milliseconds, for people.
     pub created_at_ms: u64,
@@ -279,13 +280,34 @@ impl Genesis {
         profile: &Profile,
         created_at_ms: u64,
     ) -> Bytes {
+        Self::create_with(group, (device, kem), profile, None, created_at_ms)
+    }
+
+    /// The same of a group whose first epoch's secret comes from a passphrase, if this says how.
+    pub fn create_with(
+        group: &GroupId,
+        (device, kem): (&DeviceKey, &DeviceKem),
+        profile: &Profile,
+        passphrase: Option<&Derivation>,
+        created_at_ms: u64,
+    ) -> Bytes {
+        Self::sign(group, (device, kem), profile, passphrase.map(Derivation::to_bytes), created_at_ms)
+    }
+
+    fn sign(
+        group: &GroupId,
+        (device, kem): (&DeviceKey, &DeviceKem),
+        profile: &Profile,
+        passphrase: Option<Bytes>,
+        created_at_ms: u64,
+    ) -> Bytes {
         let founding = encode(&Founding {
             app_id: profile.app_id.clone(),
             device: device.device_id(),
             kem_public: Bytes::copy_from_slice(&kem.public()),
             name: profile.name.clone(),
             platform: profile.platform.clone(),
-            passphrase: None,
+            passphrase,
             created_at_ms,
         });
         let signature = device.sign(&Self::message(group, &founding));
@@ -296,7 +318,10 @@ impl Genesis {
         let parts: GenesisParts = decode(parts)?;
         let founding: Founding = decode(&parts.founding)?;
         let profile = Profile::of_stranger(&founding.name, &founding.platform, &founding.app_id);
-        let passphrase_fits = founding.passphrase.as_ref().is_none_or(|bytes| bytes.len() <= PASSPHRASE_LEN_MAX);
+        let passphrase_fits = founding
+            .passphrase
+            .as_ref()
+            .is_none_or(|bytes| bytes.len() <= PASSPHRASE_LEN_MAX && Derivation::read(bytes).is_ok());
         let (Some(profile), true, true) = (profile, passphrase_fits, is_kem_public(&founding.kem_public)) else {
             return Err(EntryError::Malformed);
         };
@@ -446,5 +471,30 @@ mod tests {
         let Ok(Entry::Genesis(genesis)) = found("a\u{202e}b") else { panic!("valid") };
         assert_eq!(genesis.profile.name(), "ab");
         assert_eq!(found(&"x".repeat(DEVICE_NAME_LEN_MAX + 1)), Err(EntryError::Malformed));
+    }
+
+    #[test]
+    fn a_group_that_asks_too_much_for_its_passphrase_is_none() {
+        let group = GroupRoot::from_bytes(&[7; 32]).group_id();
+        let (device, kem) = (DeviceKey::from_seed(&[1; 32]), DeviceKem::from_bytes(&[1; 32]));
+        let profile = Profile::new("phone", "test", "app").expect("a short app id");
+        let read = |passphrase: Bytes| {
+            let entry = Genesis::sign(&group, (&device, &kem), &profile, Some(passphrase), 1);
+            let Entry::Genesis(genesis) = Entry::read(&group, &entry)? else { panic!("a genesis") };
+            Ok(genesis.passphrase.expect("it says how"))
+        };
+        let derivation = Derivation::new(64 * 1024, 3, 1, [7; 16]).expect("within the limits");
+        let bytes = derivation.to_bytes();
+        let stored = read(bytes.clone()).expect("sound");
+        assert_eq!(Derivation::read(&stored), Ok(Some(derivation)));
+
+        let greedy = encode(&(1u8, u32::MAX, 3u32, 1u32, serde_bytes::Bytes::new(&[7; 16])));
+        for bad in [greedy, bytes.slice(1..), Bytes::new()] {
+            assert_eq!(read(bad), Err(EntryError::Malformed));
+        }
+        let newer = encode(&(2u8, "something else"));
+        assert_eq!(read(newer.clone()), Ok(newer), "a newer build's is kept as it is");
+        let endless = encode(&(2u8, "x".repeat(PASSPHRASE_LEN_MAX)));
+        assert_eq!(read(endless), Err(EntryError::Malformed));
     }
 }

@@ -10,6 +10,7 @@ mod write;
 
 use std::{collections::HashMap, path::Path, time::Duration};
 
+use bytes::Bytes;
 use sqlx::{
     ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
     migrate::MigrateError,
@@ -91,22 +92,32 @@ impl Store for SqliteStore {
         }))
     }
 
-    async fn create_profile(&self, profile: &ProfileRow, relays: &[String]) -> Result<(), StoreError> {
+    async fn create_profile(
+        &self,
+        profile: &ProfileRow,
+        relays: &[String],
+        roster: &[Bytes],
+    ) -> Result<(), StoreError> {
         self.write(async |writer| {
             writer
                 .db
                 .transaction(async |db| {
                     db.add(
-                        "INSERT INTO profile (one, profile_id, local_log_id, name, app_id, secrets)
-                         VALUES (1, ?, ?, ?, ?, ?)",
+                        "INSERT INTO profile (one, profile_id, local_log_id, name, app_id, secrets, group_id, device_id)
+                         VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
                     )
                     .bind(profile.profile_id.as_slice())
                     .bind(profile.local_log_id.as_bytes().as_slice())
                     .bind(profile.name.as_str())
                     .bind(profile.app_id.as_str())
-                    .bind(profile.secrets.name());
+                    .bind(profile.secrets.name())
+                    .bind(profile.membership.map(|membership| membership.group.as_bytes().to_vec()))
+                    .bind(profile.membership.map(|membership| membership.device.as_bytes().to_vec()));
                     for address in relays {
                         db.add("INSERT INTO relay_address (address) VALUES (?)").bind(address.as_str());
+                    }
+                    for entry in roster {
+                        write::put_roster(db, entry);
                     }
                     Ok(())
                 })

@@ -205,7 +205,11 @@ fn put_ordered(db: &mut Database, op: &Ordered<'_>) {
             .bind(row.reason as u8)
             .bind(&row.envelope[..]),
         Ordered::Unpark(blob_id) => db.add("DELETE FROM parked WHERE blob_id = ?").bind(blob_id.as_bytes().as_slice()),
-        Ordered::Roster(entry) => db.add("INSERT OR IGNORE INTO roster (entry) VALUES (?)").bind(*entry),
+        Ordered::Roster(entry) => put_roster(db, entry),
         Ordered::Superseded(entry) => db.add("DELETE FROM roster WHERE entry = ?").bind(*entry),
     };
+}
+
+pub(super) fn put_roster<'a>(db: &'a mut Database, entry: &[u8]) -> &'a mut Database {
+    db.add("INSERT OR IGNORE INTO roster (entry) VALUES (?)").bind(entry)
 }
