@@ -4,6 +4,7 @@
 //! file, and in the relay's memory, which does know the devices' public ids.
 
 mod errors;
+mod memory;
 
 use std::{
     fs,

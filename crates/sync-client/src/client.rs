@@ -7,11 +7,7 @@ use std::{
 };
 
 use sync_core::{
-    Badge, Connection, Input, Status,
-    event::StoreOp,
-    keys::GroupKeys,
-    passphrase::Passphrase,
-    stored::Secrets,
+    Badge, Connection, Input, Status, event::StoreOp, keys::GroupKeys, passphrase::Passphrase, stored::Secrets,
 };
 use sync_types::{DeviceId, ErrorCode, GroupId, LocalLogId, Reaction};
 use tokio::{

@@ -185,8 +185,10 @@ async fn converse(
         match action {
             Action::Create { .. } | Action::Claim { .. } => unreachable!("the mailbox is open already"),
             Action::Post { index, message } => {
-                if let Some(gone) = rooms.post(index, message).await? {
-                    actions.extend(creator.handle(gone));
+                let ends = rooms.ends();
+                match inbox.meanwhile(ends, rooms.post(index, message), |input| creator.handle(input)).await {
+                    Ok(posted) => actions.extend(posted?.map(|gone| creator.handle(gone)).unwrap_or_default()),
+                    Err(instead) => actions = instead.into(),
                 }
             }
             Action::Wait { from } => rooms.listen(from).await,

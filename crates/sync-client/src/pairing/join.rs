@@ -9,7 +9,7 @@ use sync_core::{
     stored::Secrets,
 };
 use sync_types::{BlobHash, ErrorCode, Invite, Seq, invite::MailboxName, limits::RELAYS_MAX, mailbox::Token};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{Inbox, JoinEvent, room::Room};
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
 
 /// How long to look for the device that invites before the relays are asked: one lost packet, and no more.
 const DIRECT_MAX: Duration = Duration::from_millis(1_500);
+/// How long to try to tell the inviter that all is well.
+const LAST_WORD_MAX: Duration = Duration::from_secs(15);
 /// How often to look again, longer, where no relay has the invite.
 const DIRECT_AGAIN: usize = 3;
 
@@ -128,15 +130,24 @@ async fn converse(
         };
         match action {
             Action::Create { .. } | Action::Claim { .. } => unreachable!("the mailbox is claimed already"),
-            Action::Post { index, message } => match room.post(index, message).await {
-                Ok(None) => {}
-                // The group is entered: that the inviter has not heard of it changes nothing.
-                Ok(Some(_)) | Err(_) if entered.is_some() => {
+            // The group is entered: that the inviter has not heard of it changes nothing.
+            Action::Post { index, message } if entered.is_some() => {
+                let told = timeout(LAST_WORD_MAX, room.post(index, message)).await;
+                if !matches!(told, Ok(Ok(None))) {
                     tracing::warn!("the inviter could not be told that this device has joined");
                 }
-                Ok(Some(gone)) => actions.extend(joiner.handle(gone)),
-                Err(error) => return Err(error),
-            },
+                if matches!(told, Ok(Err(_))) {
+                    // So that it doesn't wait for a word that the relay won't take.
+                    room.burn().await;
+                }
+            }
+            Action::Post { index, message } => {
+                let ends = room.ends;
+                match inbox.meanwhile(ends, room.post(index, message), |input| joiner.handle(input)).await {
+                    Ok(posted) => actions.extend(posted?.map(|gone| joiner.handle(gone)).unwrap_or_default()),
+                    Err(instead) => actions = instead.into(),
+                }
+            }
             Action::Wait { from } => room.listen(from).await,
             Action::ShowDigits { digits, name, platform } => {
                 // Nobody may be listening; the session then declines by itself.

@@ -10,7 +10,10 @@ mod join;
 mod room;
 mod rooms;
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use sync_core::pairing::{Digits, PairingInput};
 use sync_types::{DeviceId, ErrorCode, GroupId, Invite, InviteCode, InviteLink};
@@ -194,6 +197,32 @@ impl Inbox {
     async fn next(&mut self, ends: Instant) -> PairingInput {
         let next = tokio::time::timeout_at(ends.into(), self.inputs.recv()).await;
         next.map_or(PairingInput::Expired, |input| input.expect("this side of the channel holds a sender, too"))
+    }
+
+    /// Waits for some work to be done, unless an input comes meanwhile that leads to something else: a person stops, or
+    /// time is over. A relay that doesn't answer keeps nobody.
+    async fn meanwhile<T, A>(
+        &mut self,
+        ends: Instant,
+        work: impl Future<Output = T>,
+        mut hear: impl FnMut(PairingInput) -> Vec<A>,
+    ) -> Result<T, Vec<A>> {
+        let mut work = pin!(work);
+        loop {
+            let input = tokio::select! {
+                done = &mut work => return Ok(done),
+                input = self.next(ends) => input,
+            };
+            let over = matches!(input, PairingInput::Expired);
+            let actions = hear(input);
+            if !actions.is_empty() {
+                return Err(actions);
+            }
+            // Time is over only once.
+            if over {
+                return Ok(work.await);
+            }
+        }
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
 
 /// How long to leave a relay alone that doesn't answer.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long before its end a mailbox that is not there any more counts as over: its keeper counts whole seconds, and
+/// either side may see to it first.
+const OVER: Duration = Duration::from_secs(2);
 /// Between two long polls, in case one ends at once.
 const POLL_GAP: Duration = Duration::from_millis(50);
 
@@ -77,18 +80,20 @@ impl Room {
     }
 
     /// Leaves a message, however often it takes while the mailbox lives. Returns what the state machine has to hear
-    /// of if there is no mailbox any more.
+    /// of if there is no mailbox any more, or its time is over.
     pub(super) async fn post(&mut self, index: u8, message: Bytes) -> Result<Option<PairingInput>, ClientError> {
         self.hush().await;
         loop {
             match self.mailboxes.post(self.name, self.token, index, message.clone()).await {
                 Ok(()) => return Ok(None),
                 Err(MailboxError::Refused { code: ErrorCode::InviteNotFound, .. }) => {
-                    return Ok(Some(PairingInput::Gone));
+                    return Ok(Some(gone(self.ends)));
                 }
-                Err(error) => match pause(error).filter(|pause| *pause < self.left()) {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => return Err(error.into()),
+                Err(error) => match pause(error) {
+                    Some(pause) if pause < self.left() => tokio::time::sleep(pause).await,
+                    // Nobody has answered, and nobody will in time.
+                    Some(_) if error == MailboxError::Unreachable => return Ok(Some(PairingInput::Expired)),
+                    Some(_) | None => return Err(error.into()),
                 },
             }
         }
@@ -103,7 +108,7 @@ impl Room {
     pub(super) async fn listen(&mut self, from: u8) {
         self.hush().await;
         let (mailboxes, inputs) = (Arc::clone(&self.mailboxes), self.inputs.clone());
-        let (name, token, chosen, place) = (self.name, self.token, self.chosen.clone(), self.place);
+        let (name, token, ends, chosen, place) = (self.name, self.token, self.ends, self.chosen.clone(), self.place);
         self.listening = Some(tokio::spawn(async move {
             let input = loop {
                 match mailboxes.wait(name, token, from).await.map(|messages| messages.into_iter().next()) {
@@ -111,7 +116,7 @@ impl Room {
                     Ok(None) => tokio::time::sleep(POLL_GAP).await,
                     Err(error) => match pause(error) {
                         Some(pause) => tokio::time::sleep(pause).await,
-                        None => break PairingInput::Gone,
+                        None => break gone(ends),
                     },
                 }
             };
@@ -152,6 +157,11 @@ impl Room {
             mailboxes.close().await;
         }
     }
+}
+
+/// What it means that a mailbox of which this was to be the end is not there.
+fn gone(ends: Instant) -> PairingInput {
+    if ends.saturating_duration_since(Instant::now()) < OVER { PairingInput::Expired } else { PairingInput::Gone }
 }
 
 /// How long to wait before the same again, if that may help.

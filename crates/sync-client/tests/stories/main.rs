@@ -1,6 +1,8 @@
 //! Stories of clients and a real relay, in one process on loopback.
 
 mod direct;
+mod double;
+mod hostile;
 mod pairing;
 mod support;
 mod sync;

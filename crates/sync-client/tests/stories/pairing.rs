@@ -138,6 +138,23 @@ async fn a_third_device_is_let_in_by_the_second_and_reads_the_past() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_joins_after_the_relay_lost_everything_reads_what_the_devices_hold() {
+    trace();
+    let mut relay = TestRelay::start().await;
+    let [phone, laptop] = paired(&relay).await;
+    push(&phone, "from the phone").await;
+    push(&laptop, "from the laptop").await;
+    for device in [&phone, &laptop] {
+        holds(device, &["from the phone", "from the laptop"]).await;
+        in_step(device).await;
+    }
+    relay.wipe(true).await;
+    let tablet = Device::new("tablet", &relay.url()).await;
+    pair(&laptop, &tablet).await;
+    holds(&tablet, &["from the phone", "from the laptop"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_profile_is_made_once_used_by_one_and_useless_without_its_keys() {
     trace();
     let relay = TestRelay::start().await;

@@ -104,8 +104,20 @@ impl Device {
     }
 
     pub(crate) async fn of_app(name: &str, relay: &str, app: &str) -> Self {
+        Self::made(name, &[relay], app).await
+    }
+
+    /// One that knows several relays.
+    pub(crate) async fn knowing(name: &str, relays: &[&str]) -> Self {
+        Self::made(name, relays, APP).await
+    }
+
+    async fn made(name: &str, relays: &[&str], app: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        SyncClient::init(profile_config(dir.path(), name, relay, app)).await.expect("a fresh folder");
+        let mut config = profile_config(dir.path(), name, relays[0], app);
+        let relays = relays.iter().map(|relay| relay.parse().expect("a relay's address"));
+        config.backend = RelayBackend::Relay(relays.collect());
+        SyncClient::init(config).await.expect("a fresh folder");
         let client = open(dir.path(), OpenOptions::default()).await;
         Self { dir, client }
     }
