@@ -86,6 +86,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::GroupTooLarge => Self::Pairing,
             ErrorCode::KeyMissing
             | ErrorCode::KeychainUnavailable
+            | ErrorCode::WrongPassphrase
             | ErrorCode::LocalFull
             | ErrorCode::LocalStorage
             | ErrorCode::StoreCorrupt

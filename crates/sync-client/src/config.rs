@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 pub use sync_core::event::Wait;
 
-use crate::{keyring::SecretsChoice, resolve::RelayAddr};
+use crate::{
+    resolve::RelayAddr,
+    secrets::{Passphrase, SecretsChoice},
+};
 
 /// What a profile is made of.
 #[derive(Clone, Debug)]
@@ -19,28 +22,33 @@ pub struct ProfileConfig {
     pub backend: RelayBackend,
     /// Where the secrets rest.
     pub secrets: SecretsChoice,
+    /// What they are sealed with, where they rest in a file that is.
+    pub passphrase: Option<Passphrase>,
 }
 
 /// What carries blobs between devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayBackend {
-    /// Relays one runs oneself, in order of preference. Every blob goes to all of them.
+    /// Relays one runs oneself, in order of preference. Every blob goes to all of them. None yet is a start, too: a link
+    /// leads from device to device, and what is pushed waits for a relay.
     Relay(Vec<RelayAddr>),
 }
 
 /// How a profile is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// Connect to the relays, and keep connected, without waiting for [`crate::SyncClient::connect`].
     pub auto_connect: bool,
     /// Events kept for a subscriber that doesn't read them. Older ones are dropped, and it is told how many.
     pub events_max: usize,
+    /// What the profile's secrets are sealed with, where they rest in a file that is.
+    pub passphrase: Option<Passphrase>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { auto_connect: true, events_max: 1_024 }
+        Self { auto_connect: true, events_max: 1_024, passphrase: None }
     }
 }
 

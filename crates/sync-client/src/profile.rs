@@ -1,6 +1,6 @@
 //! Making a profile, and what it is made of.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use sync_core::roster;
 use sync_types::{DeviceId, GroupId, LocalLogId, limits::RELAYS_MAX};
@@ -8,11 +8,11 @@ use sync_types::{DeviceId, GroupId, LocalLogId, limits::RELAYS_MAX};
 use crate::{
     config::{ProfileConfig, RelayBackend},
     error::ClientError,
-    keyring::{SecretStore, SecretsChoice},
     lock::ProfileLock,
     private,
     random::random,
     resolve::RelayAddr,
+    secrets::{self, Passphrase, SecretStore, SecretsChoice},
     store::{AddressRow, FILE_NAME, ProfileRow, SqliteStore, Store},
 };
 
@@ -62,15 +62,7 @@ pub(crate) fn in_roster(name: &str, app_id: &str) -> Result<roster::Profile, Cli
 /// Makes a profile that belongs to no group. Nothing is sent anywhere.
 pub(crate) async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientError> {
     let RelayBackend::Relay(relays) = config.backend;
-    let mut addresses: Vec<String> = Vec::new();
-    for address in relays.iter().map(RelayAddr::to_string) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() || addresses.len() > RELAYS_MAX {
-        return Err(ClientError::InvalidArgument("a profile needs a relay, and has room for sixteen"));
-    }
+    let addresses = spelled(&relays)?;
     let described = in_roster(&config.name, &config.app_id)?;
     private::make_dir(&config.dir).map_err(ClientError::folder)?;
     refuse_shared(&config.dir)?;
@@ -88,7 +80,7 @@ pub(crate) async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientErr
         secrets: config.secrets,
         membership: None,
     };
-    secrets_of(&row, &config.dir).probe().await?;
+    secrets_of(&row, &config.dir, config.passphrase).probe().await?;
     if row.secrets == SecretsChoice::File {
         tracing::warn!("this profile keeps its keys in a file: whoever can copy the folder can read the group");
     }
@@ -110,8 +102,22 @@ pub(crate) async fn open(dir: &Path) -> Result<(ProfileLock, SqliteStore, Profil
     Ok((lock, store, row))
 }
 
-pub(crate) fn secrets_of(row: &ProfileRow, dir: &Path) -> SecretStore {
-    SecretStore::new(row.secrets, dir, &data_encoding::HEXLOWER.encode(&row.profile_id))
+pub(crate) fn secrets_of(row: &ProfileRow, dir: &Path, passphrase: Option<Passphrase>) -> Arc<dyn SecretStore> {
+    secrets::place(row.secrets, dir, row.profile_id, passphrase)
+}
+
+/// Each relay's one spelling, each once, in order.
+pub(crate) fn spelled(relays: &[RelayAddr]) -> Result<Vec<String>, ClientError> {
+    let mut addresses: Vec<String> = Vec::new();
+    for address in relays.iter().map(RelayAddr::to_string) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.len() > RELAYS_MAX {
+        return Err(ClientError::InvalidArgument("a profile has room for sixteen relays"));
+    }
+    Ok(addresses)
 }
 
 /// Who can write to the folder could put another profile's secrets there, or links to what isn't ours.
@@ -141,6 +147,7 @@ mod tests {
             app_id: "org.example.app".to_owned(),
             backend: RelayBackend::Relay(vec![relay]),
             secrets: SecretsChoice::File,
+            passphrase: None,
         }
     }
 

@@ -18,6 +18,7 @@ pub(super) async fn run(dir: PathBuf, args: InitArgs, output: Output) -> Result<
     };
     let backend = RelayBackend::Relay(vec![args.relay.parse()?]);
     let answer = Profile { name: args.name.clone(), app: args.app.clone(), secrets: rest };
-    SyncClient::init(ProfileConfig { dir, name: args.name, app_id: args.app, backend, secrets }).await?;
+    SyncClient::init(ProfileConfig { dir, name: args.name, app_id: args.app, backend, secrets, passphrase: None })
+        .await?;
     output.answer(&answer)
 }
