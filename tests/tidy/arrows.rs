@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sync-core", &["sync-types"], &[]),
     ("sync-sqlite", &[], &[]),
     ("sync-client", &["sync-core", "sync-sqlite", "sync-types"], &["sync-relay"]),
+    ("sync-bridge", &["sync-client"], &["sync-relay"]),
     ("sync-cli", &["sync-client"], &[]),
     ("sync-relay", &["sync-sqlite", "sync-types"], &[]),
     ("sync-tests", &[], &[]),
