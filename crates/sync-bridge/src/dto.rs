@@ -278,6 +278,25 @@ pub struct Status {
 }
 
 impl Status {
+    /// Of a profile that nobody has made yet.
+    pub(crate) fn without_profile() -> Self {
+        Self {
+            badge: Badge::Offline,
+            connection: Connection::Disconnected,
+            pending: 0,
+            unread: 0,
+            waiting: 0,
+            parked: Vec::new(),
+            last_cursor: 0,
+            head_cursor: 0,
+            relays: Vec::new(),
+            synced_at: None,
+            identity_reused: false,
+            group_id: None,
+            device_id: None,
+        }
+    }
+
     /// The client's, and whose it is.
     pub(crate) fn new(status: client::Status, membership: Option<Membership>) -> Self {
         let (group_id, device_id) = membership.map(|place| (place.group_id, place.device_id)).unzip();

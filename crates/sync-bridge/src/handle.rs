@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use sync_client::{ClientError, DeviceId, LocalCursor, SyncClient};
+use sync_client::{ClientError, DeviceId, LocalCursor, ProfileInfo, SyncClient};
 use tokio::sync::broadcast;
 
 use crate::{
@@ -26,9 +26,10 @@ const PAGE_BLOBS: u32 = 100;
 
 /// One profile. Clones are the same one, and any number of threads may use it at once.
 ///
-/// It is opened by the first call that needs it, and made if it isn't there; so a disk that is full now, or a keychain
-/// that is locked, fails the calls until that is over, and nothing has to be started again. A call begins when it is
-/// made, not when its future is first polled.
+/// It is opened by the first call that needs it, and made by the first that makes a group, joins one or configures it: an
+/// app whose user never asks for sync asks for no keychain. A disk that is full now, or a keychain that is locked, fails
+/// the calls until that is over, and nothing has to be started again. A call begins when it is made, not when its answer is
+/// first asked for.
 #[derive(Clone)]
 pub struct SyncHandle {
     shared: Arc<Shared>,
@@ -50,18 +51,39 @@ enum Place {
 }
 
 impl Shared {
+    /// The client, of a profile that is made if it isn't there.
     async fn client(&self) -> Result<SyncClient, BridgeError> {
         let mut place = self.place.lock().await;
         match &*place {
             Place::Open(client) => Ok(client.clone()),
             Place::Closed => Err(ClientError::Closed.into()),
             Place::Unopened => {
-                let client = place::open(&self.settings, self.wanted.load(Ordering::Relaxed)).await?;
-                event::pass_on(&client, self.events.clone());
-                *place = Place::Open(client.clone());
-                Ok(client)
+                Ok(self.use_client(&mut place, place::open_or_make(&self.settings, self.wants()).await?))
             }
         }
+    }
+
+    /// The client, if there is a profile.
+    async fn existing_client(&self) -> Result<Option<SyncClient>, BridgeError> {
+        let mut place = self.place.lock().await;
+        match &*place {
+            Place::Open(client) => Ok(Some(client.clone())),
+            Place::Closed => Err(ClientError::Closed.into()),
+            Place::Unopened => {
+                let opened = place::open_existing(&self.settings, self.wants()).await?;
+                Ok(opened.map(|client| self.use_client(&mut place, client)))
+            }
+        }
+    }
+
+    fn use_client(&self, place: &mut Place, client: SyncClient) -> SyncClient {
+        event::pass_on(&client, self.events.clone());
+        *place = Place::Open(client.clone());
+        client
+    }
+
+    fn wants(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
     }
 
     /// The client, if it is open.
@@ -74,7 +96,7 @@ impl Shared {
 
     /// The same, if the front end wants it to be connected.
     async fn wanted_client(&self) -> Option<SyncClient> {
-        if self.wanted.load(Ordering::Relaxed) { self.open_client().await } else { None }
+        if self.wants() { self.open_client().await } else { None }
     }
 }
 
@@ -93,17 +115,43 @@ impl SyncHandle {
         }
     }
 
+    /// Does something with the profile, which is made if it isn't there.
+    fn with_made<T, F>(&self, work: impl FnOnce(Arc<Shared>, SyncClient) -> F + Send + 'static) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, BridgeError>> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        Answer::to(async move {
+            let client = shared.client().await?;
+            work(shared, client).await
+        })
+    }
+
+    /// Does something that takes a group, and so a profile.
     fn with_client<T, F>(&self, work: impl FnOnce(Arc<Shared>, SyncClient) -> F + Send + 'static) -> Answer<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, BridgeError>> + Send + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        let work = async move {
-            let client = shared.client().await?;
+        Answer::to(async move {
+            let client = shared.existing_client().await?.ok_or(ClientError::NoGroup)?;
             work(shared, client).await
-        };
-        Answer::to(work)
+        })
+    }
+
+    /// Says something about the profile, or what is so without one.
+    fn with_any<T, F>(&self, work: impl FnOnce(Arc<Shared>, Option<SyncClient>) -> F + Send + 'static) -> Answer<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, BridgeError>> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        Answer::to(async move {
+            let client = shared.existing_client().await?;
+            work(shared, client).await
+        })
     }
 
     // ── The group ──
@@ -113,7 +161,7 @@ impl SyncHandle {
     /// # Errors
     /// `already_in_group`, and those of opening the profile.
     pub fn create_group(&self) -> Answer<Membership> {
-        self.with_client(|_, client| async move {
+        self.with_made(|_, client| async move {
             let (group_id, device_id) = client.create_group().await?;
             Ok(Membership { group_id: group_id.to_string(), device_id: device_id.to_string() })
         })
@@ -126,7 +174,7 @@ impl SyncHandle {
     /// Whatever ends a pairing: `pairing_denied`, `wrong_code`, `code_expired`, `invite_not_found`, `offline`, …
     pub fn pair(&self, request: PairRequest, listener: impl FnMut(PairingEvent) + Send + 'static) -> Answer<Joined> {
         let listener: Listener = Box::new(listener);
-        self.with_client(move |shared, client| async move {
+        self.with_made(move |shared, client| async move {
             let Begun { end, invite: _ } = begin(&shared, client, request, listener)?;
             end.await.unwrap_or(Err(BridgeError::Defect))
         })
@@ -138,7 +186,7 @@ impl SyncHandle {
     /// As [`Self::pair`].
     pub fn create_invite(&self, listener: impl FnMut(PairingEvent) + Send + 'static) -> Answer<Invite> {
         let listener: Listener = Box::new(listener);
-        self.with_client(move |shared, client| async move {
+        self.with_made(move |shared, client| async move {
             let Begun { invite, end } = begin(&shared, client, PairRequest::Create, listener)?;
             match invite.await {
                 Ok(invite) => Ok(invite),
@@ -155,7 +203,7 @@ impl SyncHandle {
     /// `invalid_code`, `already_in_group`, and those of opening the profile.
     pub fn join(&self, invite: String, listener: impl FnMut(PairingEvent) + Send + 'static) -> Answer<()> {
         let listener: Listener = Box::new(listener);
-        self.with_client(move |shared, client| async move {
+        self.with_made(move |shared, client| async move {
             begin(&shared, client, PairRequest::Join(invite), listener).map(drop)
         })
     }
@@ -237,7 +285,7 @@ impl SyncHandle {
     /// # Errors
     /// Those of opening the profile.
     pub fn last_cursor(&self) -> Answer<u64> {
-        self.with_client(|_, client| async move { Ok(client.last_cursor().get()) })
+        self.with_any(|_, client| async move { Ok(client.map_or(0, |client| client.last_cursor().get())) })
     }
 
     // ── The connection ──
@@ -247,7 +295,7 @@ impl SyncHandle {
     /// # Errors
     /// Those of opening the profile.
     pub fn status(&self) -> Answer<Status> {
-        self.with_client(|_, client| async move { Ok(status(&client)) })
+        self.with_any(|_, client| async move { Ok(client.as_ref().map_or_else(Status::without_profile, status)) })
     }
 
     /// Connects, and keeps connected. Resolves at once; the status says how it goes.
@@ -283,7 +331,7 @@ impl SyncHandle {
     pub fn sync_now(&self, within: Duration) -> Answer<Status> {
         self.with_client(move |shared, client| async move {
             let synced = client.sync(within).await;
-            if !shared.wanted.load(Ordering::Relaxed) {
+            if !shared.wants() {
                 client.disconnect().await?;
             }
             synced?;
@@ -297,17 +345,21 @@ impl SyncHandle {
     /// `unsupported_tier`, `relay_unknown` for what names none, `invalid_argument` for more than sixteen,
     /// `local_storage`, `closed`, and those of opening the profile.
     pub fn configure(&self, backend: Option<Backend>) -> Answer<Configuration> {
-        self.with_client(|_, client| async move {
-            if let Some(backend) = backend {
-                client.set_relays(&backend.addresses()?).await?;
+        let shared = Arc::clone(&self.shared);
+        Answer::to(async move {
+            let client = match backend {
+                Some(backend) => {
+                    let relays = backend.addresses()?;
+                    let client = shared.client().await?;
+                    client.set_relays(&relays).await?;
+                    Some(client)
+                }
+                None => shared.existing_client().await?,
+            };
+            match client {
+                Some(client) => Ok(configuration(&client.profile().await?)),
+                None => Ok(shared.settings.configuration()),
             }
-            let profile = client.profile().await?;
-            let relays = profile.relays.iter().map(ToString::to_string).collect();
-            Ok(Configuration {
-                backend: Backend::Relay { relays },
-                secrets: profile.secrets.name().to_owned(),
-                name: profile.name,
-            })
         })
     }
 
@@ -319,21 +371,38 @@ impl SyncHandle {
 
     // ── The app's life ──
 
-    /// The app is there: opens the profile, and connects, sends what waits and fetches what is new, unless the front end
-    /// wants to be offline. Quick where that is so already.
+    /// The app is there: opens the profile, if there is one, connects, sends what waits and fetches what is new, unless the
+    /// front end wants to be offline. Quick where that is so already.
     ///
     /// # Errors
     /// Those of opening the profile.
     pub fn wake(&self) -> Answer<()> {
-        self.with_client(|shared, client| async move {
-            if shared.wanted.load(Ordering::Relaxed) {
-                match client.connect().await {
+        self.with_any(|shared, client| async move {
+            match client {
+                Some(client) if shared.wants() => match client.connect().await {
                     // Before there is a group there is nobody to connect to.
-                    Err(ClientError::NoGroup) => {}
-                    done => done?,
-                }
+                    Ok(()) | Err(ClientError::NoGroup) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+                Some(_) | None => Ok(()),
             }
-            Ok(())
+        })
+    }
+
+    /// A full cycle, unless the front end wants to be offline: for an app that may work in the background for so long.
+    ///
+    /// # Errors
+    /// As [`Self::sync_now`].
+    pub fn cycle(&self, within: Duration) -> Answer<()> {
+        self.with_any(move |shared, client| async move {
+            match client {
+                Some(client) if shared.wants() => match client.sync(within).await {
+                    // Before there is a group there is nothing to sync.
+                    Ok(()) | Err(ClientError::NoGroup) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+                Some(_) | None => Ok(()),
+            }
         })
     }
 
@@ -376,6 +445,15 @@ impl SyncHandle {
 
 fn begin(shared: &Shared, client: SyncClient, request: PairRequest, listener: Listener) -> Result<Begun, BridgeError> {
     shared.desk.begin(client, request, shared.settings.link_scheme.clone(), listener)
+}
+
+fn configuration(profile: &ProfileInfo) -> Configuration {
+    let relays = profile.relays.iter().map(ToString::to_string).collect();
+    Configuration {
+        backend: Backend::Relay { relays },
+        secrets: profile.secrets.name().to_owned(),
+        name: profile.name.clone(),
+    }
 }
 
 fn status(client: &SyncClient) -> Status {

@@ -4,18 +4,25 @@ use sync_client::{ClientError, OpenOptions, ProfileConfig, RelayBackend, Secrets
 
 use crate::{dto::Membership, error::BridgeError, settings::Settings};
 
-/// Opens the profile that the settings name.
-pub(crate) async fn open(settings: &Settings, connect: bool) -> Result<SyncClient, BridgeError> {
-    match attempt(settings, connect).await {
-        Err(BridgeError::Client(ClientError::NoProfile)) => {
-            make(settings).await?;
-            attempt(settings, connect).await
-        }
-        decided => decided,
+/// Opens the profile that the settings name, if it is there.
+pub(crate) async fn open_existing(settings: &Settings, connect: bool) -> Result<Option<SyncClient>, BridgeError> {
+    match open(settings, connect).await {
+        Ok(client) => Ok(Some(client)),
+        Err(BridgeError::Client(ClientError::NoProfile)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-async fn attempt(settings: &Settings, connect: bool) -> Result<SyncClient, BridgeError> {
+/// The same, and makes it if it isn't.
+pub(crate) async fn open_or_make(settings: &Settings, connect: bool) -> Result<SyncClient, BridgeError> {
+    if let Some(client) = open_existing(settings, connect).await? {
+        return Ok(client);
+    }
+    make(settings).await?;
+    open(settings, connect).await
+}
+
+async fn open(settings: &Settings, connect: bool) -> Result<SyncClient, BridgeError> {
     let passphrase = settings.passphrase.clone();
     let options = OpenOptions { auto_connect: connect, passphrase, ..OpenOptions::default() };
     Ok(SyncClient::open(&settings.dir, options).await?)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use sync_client::{Passphrase, RelayAddr, SecretsChoice};
 
-use crate::error::BridgeError;
+use crate::{dto::Configuration, error::BridgeError};
 
 /// How links begin that no app has a word of its own for: `zerok://join#…`.
 pub(crate) const SCHEME: &str = "zerok";
@@ -44,6 +44,17 @@ impl Settings {
             passphrase: None,
             auto_connect: true,
             link_scheme: SCHEME.to_owned(),
+        }
+    }
+}
+
+impl Settings {
+    /// How a profile will be set up that nobody has made yet.
+    pub(crate) fn configuration(&self) -> Configuration {
+        Configuration {
+            backend: self.backend.clone(),
+            secrets: self.secrets.unwrap_or_default().name().to_owned(),
+            name: self.name.clone(),
         }
     }
 }

@@ -220,6 +220,7 @@ fn a_profile_without_a_group_says_so_and_a_text_that_is_no_invite_is_refused() {
     assert_eq!(code(wait(phone.sync.push("x", PushOptions::default()))), ErrorCode::NoGroup);
     assert_eq!(code(wait(phone.sync.pull(0, None))), ErrorCode::NoGroup);
     assert_eq!(code(wait(phone.sync.connect())), ErrorCode::NoGroup);
+    assert_eq!(std::fs::read_dir(phone.dir.path()).expect("readable").count(), 0, "and nothing was made for that");
     assert_eq!(code(wait(phone.sync.join("hello".to_owned(), |_| {}))), ErrorCode::InvalidCode);
     let made = wait(phone.sync.create_group()).expect("needs no relay");
     assert_eq!(wait(phone.sync.status()).expect("opens").group_id, Some(made.group_id));
