@@ -283,19 +283,15 @@ fn follow<R: Runtime>(app: &AppHandle<R>, event: &RunEvent) {
 }
 
 /// What an event of the app says about its life, if anything.
-#[expect(clippy::wildcard_enum_match_arm, reason = "Tauri's enums are non-exhaustive")]
 fn told(event: &RunEvent) -> Option<Event> {
     match event {
         RunEvent::ExitRequested { .. } => Some(Event::ExitRequested),
         RunEvent::Exit => Some(Event::Exit),
-        RunEvent::WindowEvent { event, .. } => match event {
-            WindowEvent::Focused(true) => Some(Event::Focused),
-            #[cfg(mobile)]
-            WindowEvent::Suspended => Some(Event::Suspended),
-            #[cfg(mobile)]
-            WindowEvent::Resumed => Some(Event::Resumed),
-            _ => None,
-        },
+        RunEvent::WindowEvent { event: WindowEvent::Focused(true), .. } => Some(Event::Focused),
+        #[cfg(mobile)]
+        RunEvent::WindowEvent { event: WindowEvent::Suspended, .. } => Some(Event::Suspended),
+        #[cfg(mobile)]
+        RunEvent::WindowEvent { event: WindowEvent::Resumed, .. } => Some(Event::Resumed),
         _ => None,
     }
 }

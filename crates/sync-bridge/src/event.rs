@@ -226,9 +226,10 @@ mod tests {
         let (heard, hears) = mpsc::channel();
         let subscription = tell(receiver, move |event| heard.send(event).is_ok());
         let counts: Vec<u64> = (0..5)
-            .map(|_| match hears.recv().expect("is told") {
-                Event::Missed { count } => count,
-                other => panic!("{other:?}"),
+            .map(|_| {
+                let event = hears.recv().expect("is told");
+                let Event::Missed { count } = event else { panic!("{event:?}") };
+                count
             })
             .collect();
         assert_eq!(counts, [6, 6, 7, 8, 9], "six are gone, and four are left");

@@ -109,11 +109,11 @@ fn next(hears: &mpsc::Receiver<PairingEvent>) -> PairingEvent {
 /// The digits on a screen, once they are there.
 fn digits(hears: &mpsc::Receiver<PairingEvent>) -> String {
     loop {
-        match next(hears) {
-            PairingEvent::Digits { digits, .. } => return digits,
-            event if ["invite", "waiting"].contains(&kind(&event).as_str()) => {}
-            event => panic!("{}", kind(&event)),
+        let event = next(hears);
+        if let PairingEvent::Digits { digits, .. } = event {
+            return digits;
         }
+        assert!(["invite", "waiting"].contains(&kind(&event).as_str()), "{}", kind(&event));
     }
 }
 
@@ -146,9 +146,9 @@ fn two_front_ends_pair_and_what_one_pushes_the_other_hears_of_and_pulls() {
 
     assert_eq!(phone.push("hello", Wait::All), PushState::All);
     let sender = loop {
-        match hears.recv_timeout(PATIENCE).expect("is told") {
-            Event::BlobAvailable { cursor: 1, sender, late: false, .. } => break sender,
-            _ => {}
+        let event = hears.recv_timeout(PATIENCE).expect("is told");
+        if let Event::BlobAvailable { cursor: 1, sender, late: false, .. } = event {
+            break sender;
         }
     };
     let status = wait(phone.sync.status()).expect("opens");

@@ -63,9 +63,9 @@ async fn two_devices_that_know_no_relay_pair_and_are_in_step_once_they_are_told_
     holds(&phone, &["from the laptop"]).await;
 
     laptop.set_relays(&[]).await.expect("is told");
-    eventually(async || match laptop.status().badge {
-        Badge::Offline => Ok(()),
-        other => Err(format!("{other:?}")),
+    eventually(async || {
+        let badge = laptop.status().badge;
+        if badge == Badge::Offline { Ok(()) } else { Err(format!("{badge:?}")) }
     })
     .await;
     assert_eq!(laptop.profile().await.expect("readable").relays, []);
