@@ -45,16 +45,13 @@ pub(crate) enum Failure {
 
 impl Failure {
     fn of(value: Value) -> Self {
-        match value {
-            Value::String(text) if text.contains("not allowed") => Self::Denied(text),
-            Value::String(text) => Self::Arguments(text),
-            flat => {
-                let fields: Vec<&String> = flat.as_object().expect("an error is an object").keys().collect();
-                assert_eq!(fields, ["code", "message"], "{flat}");
-                assert!(flat["message"].as_str().is_some_and(|text| !text.is_empty()), "{flat}");
-                Self::Code(flat["code"].as_str().expect("a text").to_owned())
-            }
+        if let Value::String(text) = value {
+            return if text.contains("not allowed") { Self::Denied(text) } else { Self::Arguments(text) };
         }
+        let fields: Vec<&String> = value.as_object().expect("an error is an object").keys().collect();
+        assert_eq!(fields, ["code", "message"], "{value}");
+        assert!(value["message"].as_str().is_some_and(|text| !text.is_empty()), "{value}");
+        Self::Code(value["code"].as_str().expect("a text").to_owned())
     }
 
     pub(crate) fn code(self) -> String {
