@@ -17,11 +17,13 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sync-core", &["sync-types"], &[]),
     ("sync-sqlite", &[], &[]),
     ("sync-client", &["sync-core", "sync-sqlite", "sync-types"], &["sync-relay"]),
+    ("sync-bridge", &["sync-client"], &["sync-relay"]),
     ("sync-cli", &["sync-client"], &[]),
     ("sync-relay", &["sync-sqlite", "sync-types"], &[]),
     ("sync-tests", &[], &[]),
     ("sync-bench", &["sync-client", "sync-core", "sync-types"], &[]),
     ("sync-fuzz", &["sync-core", "sync-relay", "sync-types"], &[]),
+    ("tauri-plugin-sync", &["sync-bridge"], &["sync-relay"]),
     ("xtask", &[], &[]),
 ];
 
@@ -90,7 +92,7 @@ fn the_core_and_the_types_reach_nothing_outside() {
 
 #[test]
 fn what_is_shipped_links_one_tls_library_and_no_test_tools() {
-    for package in ["sync-relay", "sync-cli"] {
+    for package in ["sync-relay", "sync-cli", "tauri-plugin-sync"] {
         let tree = linked(package);
         assert!(tree.contains("rustls") && tree.contains("ring"), "the tree of {package} is read: {tree:?}");
         for unwanted in ["aws-lc-rs", "openssl", "native-tls", "tempfile", "trycmd"] {

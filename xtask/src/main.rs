@@ -6,6 +6,8 @@
 //! Invariant: a command succeeds only if every step of it did.
 
 mod fuzz;
+mod generated;
+mod guest;
 mod setup;
 mod step;
 
@@ -59,12 +61,14 @@ fn demo() -> Result<(), Failed> {
 }
 
 fn test() -> Result<(), Failed> {
-    setup::ensure()?;
     check()?;
+    guest::test()?;
     tests("tests", &[]).env("SYNC_BIN_DIR", step::built_programs()).run()
 }
 
 fn check() -> Result<(), Failed> {
+    setup::ensure_for_plugin()?;
+    let generated = generated::Files::now();
     let lints = ["--", "--deny", "warnings"];
     cargo("format", &["fmt", "--all", "--check"]).run()?;
     cargo("lints", &["clippy", "--workspace", "--all-targets"]).args(&lints).run()?;
@@ -72,6 +76,8 @@ fn check() -> Result<(), Failed> {
     cargo("documentation", &["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings")
         .run()?;
+    guest::check()?;
+    generated.unchanged()?;
     tests("tidy", &["--test", "tidy"]).run()
 }
 
@@ -88,7 +94,7 @@ fn fuzz(args: &[&str]) -> Result<(), Failed> {
 }
 
 fn e2e() -> Result<(), Failed> {
-    setup::ensure()?;
+    setup::ensure_for_plugin()?;
     tests("build", &["--no-run"]).run()?;
     tests("end to end", &["--test", "e2e", "--test", "faults", "--test", "hard", "--test", "privacy"])
         .env("SYNC_BIN_DIR", step::built_programs())

@@ -8,7 +8,7 @@ use std::{
 
 use crate::step::{Failed, Step, announce};
 
-/// A program and the Debian package it is in.
+/// A program, or a library's development files, and the Debian package it is in.
 struct Tool {
     program: &'static str,
     package: &'static str,
@@ -50,6 +50,26 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// What the Tauri plugin and the pages' side of it take.
+const PLUGIN: &[Tool] = &[
+    Tool { program: "pkg-config", package: "pkg-config", why: "it finds the next one", needed: true },
+    Tool {
+        program: WEBKIT,
+        package: "libwebkit2gtk-4.1-dev",
+        why: "a Tauri app's window, which the plugin is built against",
+        needed: true,
+    },
+    Tool {
+        program: "npm",
+        package: "npm",
+        why: "it runs the checks and tests of guest-js, which are skipped without",
+        needed: false,
+    },
+];
+
+/// A library, as pkg-config calls it.
+const WEBKIT: &str = "webkit2gtk-4.1";
+
 /// Where programs for administrators are, if a user's shell does not look there.
 const ALSO: [&str; 2] = ["/usr/sbin", "/sbin"];
 
@@ -65,6 +85,15 @@ const COMPARED_WITH: &[Tool] = &[
 /// [`Failed`] if something is missing that nothing works without.
 pub(crate) fn ensure() -> Result<(), Failed> {
     provide(TOOLS)
+}
+
+/// The same for the Tauri plugin, which is a part of the workspace, though not of what `cargo test` alone builds.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn ensure_for_plugin() -> Result<(), Failed> {
+    provide(TOOLS)?;
+    provide(PLUGIN)
 }
 
 /// The same for what the benchmark has beside us.
@@ -118,7 +147,12 @@ fn administrator() -> Option<(&'static str, &'static [&'static str])> {
     }
 }
 
-fn installed(program: &str) -> bool {
+/// Whether a program is here, or a library that pkg-config knows.
+pub(crate) fn installed(program: &str) -> bool {
+    if program == WEBKIT {
+        return installed("pkg-config")
+            && Command::new("pkg-config").args(["--exists", WEBKIT]).status().is_ok_and(|status| status.success());
+    }
     let here = |folder: &Path| folder.join(program).is_file();
     let in_path = env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| here(&folder)));
     in_path || ALSO.iter().any(|folder| here(Path::new(folder)))

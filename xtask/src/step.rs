@@ -2,6 +2,9 @@
 
 use std::{env, ffi::OsStr, path::PathBuf, process::Command, time::Instant};
 
+/// The repository's root.
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
 /// Why a developer command did not succeed.
 #[derive(Debug)]
 pub(crate) enum Failed {

@@ -87,6 +87,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::GroupTooLarge => Self::Pairing,
             ErrorCode::KeyMissing
             | ErrorCode::KeychainUnavailable
+            | ErrorCode::WrongPassphrase
             | ErrorCode::LocalFull
             | ErrorCode::LocalStorage
             | ErrorCode::StoreCorrupt

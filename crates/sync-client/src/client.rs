@@ -20,13 +20,13 @@ use crate::{
     driver::{Command, Driver, Parts},
     error::ClientError,
     event::{EventStream, SyncEvent},
-    keyring::{SecretStore, SecretsError},
     lock::ProfileLock,
     profile::{self, Founding, ProfileInfo},
     push::{ROOM_BYTES, ROOM_UNIT},
     random::{random, rng},
-    resolve::{self, Resolver},
+    resolve::{self, RelayAddr, Resolver},
     routes::Routes,
+    secrets::{SecretStore, SecretsError},
     status::{self, Shown},
     store::{Membership, ProfileRow, Store},
 };
@@ -45,13 +45,14 @@ pub struct SyncClient {
 pub(crate) struct Inner {
     pub(crate) profile: ProfileRow,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) secrets: SecretStore,
+    pub(crate) secrets: Arc<dyn SecretStore>,
     pub(crate) http: reqwest::Client,
     pub(crate) room: Arc<Semaphore>,
     pub(crate) tokens: AtomicU64,
     /// Held by whoever is about to enter a group.
     pub(crate) entering: tokio::sync::Mutex<()>,
-    options: OpenOptions,
+    auto_connect: bool,
+    rotate_after: Option<Duration>,
     state: RwLock<State>,
     shown: watch::Sender<Shown>,
     events: broadcast::Sender<SyncEvent>,
@@ -96,7 +97,8 @@ impl SyncClient {
     /// Makes a profile that belongs to no group yet.
     ///
     /// # Errors
-    /// `profile_exists`, `profile_in_use`, `keychain_unavailable`, `invalid_argument`, `local_storage`.
+    /// `profile_exists`, `profile_in_use`, `keychain_unavailable`, `wrong_passphrase`, `invalid_argument`,
+    /// `local_storage`.
     pub async fn init(config: ProfileConfig) -> Result<ProfileInfo, ClientError> {
         profile::init(config, None).await
     }
@@ -116,11 +118,11 @@ impl SyncClient {
     /// Opens the profile in a folder. Needs no network: what is pushed is kept until a relay can be reached.
     ///
     /// # Errors
-    /// `no_profile`, `profile_in_use`, `key_missing`, `keychain_unavailable`, `store_corrupt`, `store_too_new`,
-    /// `local_storage`.
+    /// `no_profile`, `profile_in_use`, `key_missing`, `keychain_unavailable`, `wrong_passphrase`, `store_corrupt`,
+    /// `store_too_new`, `local_storage`.
     pub async fn open(dir: impl AsRef<Path>, options: OpenOptions) -> Result<Self, ClientError> {
         let (lock, store, row) = profile::open(dir.as_ref()).await?;
-        let secrets = profile::secrets_of(&row, dir.as_ref());
+        let secrets = profile::secrets_of(&row, dir.as_ref(), options.passphrase);
         let http = resolve::http_client().map_err(|error| resolve::ResolveError::Unreachable(Some(error)))?;
         let shown = Shown::new(status::without_group(), &Routes::default());
         let client = Self {
@@ -131,7 +133,8 @@ impl SyncClient {
                 room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT)),
                 tokens: AtomicU64::new(1),
                 entering: tokio::sync::Mutex::new(()),
-                options,
+                auto_connect: options.auto_connect,
+                rotate_after: options.rotate_after,
                 state: RwLock::new(State::WithoutGroup),
                 shown: watch::Sender::new(shown),
                 events: broadcast::Sender::new(options.events_max.max(1)),
@@ -199,6 +202,23 @@ impl SyncClient {
     /// `no_group`, `closed`.
     pub async fn disconnect(&self) -> Result<(), ClientError> {
         self.in_group()?.send(Command::Online { online: false }).await
+    }
+
+    /// Uses these relays from now on, in order of preference, and no others. What the profile knows of one that stays is
+    /// kept; whatever a new one lacks is sent there.
+    ///
+    /// # Errors
+    /// `invalid_argument` for more than sixteen, `local_full`, `local_storage`, `closed`.
+    pub async fn set_relays(&self, relays: &[RelayAddr]) -> Result<(), ClientError> {
+        self.not_closed()?;
+        // Nobody enters a group between the two, and would start with the relays of before.
+        let _entering = self.inner.entering.lock().await;
+        self.inner.store.set_addresses(&profile::spelled(relays)?).await?;
+        match self.in_group() {
+            Ok(group) => group.send(Command::Relays { rows: self.inner.store.addresses().await? }).await,
+            Err(ClientError::NoGroup) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Connects if need be, and waits until everything pushed is on every relay and everything there is here.
@@ -272,6 +292,21 @@ impl SyncClient {
         self.inner.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Starts a group with this device as its only member. An invite does so too, if need be.
+    ///
+    /// # Errors
+    /// `already_in_group`, `keychain_unavailable`, `wrong_passphrase`, `local_full`, `local_storage`, `closed`.
+    pub async fn create_group(&self) -> Result<(GroupId, DeviceId), ClientError> {
+        let _entering = self.inner.entering.lock().await;
+        match self.in_group() {
+            Err(ClientError::NoGroup) => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(ClientError::AlreadyInGroup),
+        }
+        let group = self.start_group().await?;
+        Ok((group.group_id, group.device_id))
+    }
+
     /// Starts a group with this device as its only member, if it is in none yet.
     pub(crate) async fn ensure_group(&self) -> Result<Arc<InGroup>, ClientError> {
         let _entering = self.inner.entering.lock().await;
@@ -279,6 +314,10 @@ impl SyncClient {
             Err(ClientError::NoGroup) => {}
             decided => return decided,
         }
+        self.start_group().await
+    }
+
+    async fn start_group(&self) -> Result<Arc<InGroup>, ClientError> {
         let described = profile::in_roster(&self.inner.profile.name, &self.inner.profile.app_id)?;
         let Founding { secrets, genesis, .. } = profile::found(&described, GroupKeys::generate(&mut rng()), None);
         self.enter(secrets, &[StoreOp::Roster { entry: genesis }]).await
@@ -310,8 +349,8 @@ impl SyncClient {
             kem: Arc::new(secrets.kem),
             keys,
             current_keys,
-            rotate_after: self.inner.options.rotate_after,
-            online: self.inner.options.auto_connect,
+            rotate_after: self.inner.rotate_after,
+            online: self.inner.auto_connect,
             shown: self.inner.shown.clone(),
             events: self.inner.events.clone(),
             lock: locked(&self.inner.lock).clone().ok_or(ClientError::Closed)?,
@@ -367,6 +406,7 @@ fn outcome(shown: &Shown, misses: &[u64]) -> Option<Result<(), ClientError>> {
     if let Some(code) = refusal {
         return Some(Err(ClientError::Refused(code)));
     }
-    let in_vain = !now.is_empty() && now.iter().zip(misses).all(|(now, before)| now > before);
+    // Without any relay there is nobody to look for.
+    let in_vain = now.iter().zip(misses).all(|(now, before)| now > before);
     in_vain.then_some(Err(ClientError::Offline))
 }

@@ -1,10 +1,12 @@
 //! What a caller chooses.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use sync_core::event::Wait;
 
-use crate::{keyring::SecretsChoice, resolve::RelayAddr};
+use sync_core::passphrase::Passphrase;
+
+use crate::{resolve::RelayAddr, secrets::SecretsChoice};
 
 /// What a profile is made of.
 #[derive(Clone, Debug)]
@@ -19,18 +21,21 @@ pub struct ProfileConfig {
     pub backend: RelayBackend,
     /// Where the secrets rest.
     pub secrets: SecretsChoice,
+    /// What they are sealed with, where they rest in a file that is.
+    pub passphrase: Option<Arc<Passphrase>>,
 }
 
 /// What carries blobs between devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayBackend {
-    /// Relays one runs oneself, in order of preference. Every blob goes to all of them.
+    /// Relays one runs oneself, in order of preference. Every blob goes to all of them. None yet is a start, too: a link
+    /// leads from device to device, and what is pushed waits for a relay.
     Relay(Vec<RelayAddr>),
 }
 
 /// How a profile is opened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// Connect to the relays, and keep connected, without waiting for [`crate::SyncClient::connect`].
     pub auto_connect: bool,
@@ -38,11 +43,13 @@ pub struct OpenOptions {
     pub events_max: usize,
     /// Gives the group new keys when those it has are this old, by the clocks of those who make them; none for never.
     pub rotate_after: Option<Duration>,
+    /// What the profile's secrets are sealed with, where they rest in a file that is.
+    pub passphrase: Option<Arc<Passphrase>>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { auto_connect: true, events_max: 1_024, rotate_after: None }
+        Self { auto_connect: true, events_max: 1_024, rotate_after: None, passphrase: None }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{io, time::Duration};
 use sync_core::passphrase::PassphraseError;
 use sync_types::{ErrorCode, limits::PAYLOAD_LEN_MAX};
 
-use crate::{keyring::SecretsError, resolve::ResolveError, store::StoreError};
+use crate::{resolve::ResolveError, secrets::SecretsError, store::StoreError};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Making a profile, and what it is made of.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use sync_core::{
@@ -15,11 +15,11 @@ use crate::{
     clock::wall_ms,
     config::{ProfileConfig, RelayBackend},
     error::ClientError,
-    keyring::{SecretStore, SecretsChoice},
     lock::ProfileLock,
     passphrase, private,
     random::{random, rng},
     resolve::RelayAddr,
+    secrets::{self, SecretStore, SecretsChoice},
     store::{AddressRow, FILE_NAME, Membership, ProfileRow, SqliteStore, Store},
 };
 
@@ -105,15 +105,7 @@ async fn found_from(described: roster::Profile, passphrase: Passphrase) -> Found
 /// anywhere.
 pub(crate) async fn init(config: ProfileConfig, passphrase: Option<Passphrase>) -> Result<ProfileInfo, ClientError> {
     let RelayBackend::Relay(relays) = config.backend;
-    let mut addresses: Vec<String> = Vec::new();
-    for address in relays.iter().map(RelayAddr::to_string) {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() || addresses.len() > RELAYS_MAX {
-        return Err(ClientError::InvalidArgument("a profile needs a relay, and has room for sixteen"));
-    }
+    let addresses = spelled(&relays)?;
     let described = in_roster(&config.name, &config.app_id)?;
     let passphrase = match passphrase {
         Some(passphrase) => Some(checked(passphrase, described.clone()).await?),
@@ -135,7 +127,7 @@ pub(crate) async fn init(config: ProfileConfig, passphrase: Option<Passphrase>) 
         secrets: config.secrets,
         membership: None,
     };
-    let secrets = secrets_of(&row, &config.dir);
+    let secrets = secrets_of(&row, &config.dir, config.passphrase);
     secrets.probe().await?;
     if row.secrets == SecretsChoice::File {
         tracing::warn!("this profile keeps its keys in a file: whoever can copy the folder can read the group");
@@ -166,8 +158,22 @@ pub(crate) async fn open(dir: &Path) -> Result<(ProfileLock, SqliteStore, Profil
     Ok((lock, store, row))
 }
 
-pub(crate) fn secrets_of(row: &ProfileRow, dir: &Path) -> SecretStore {
-    SecretStore::new(row.secrets, dir, &data_encoding::HEXLOWER.encode(&row.profile_id))
+pub(crate) fn secrets_of(row: &ProfileRow, dir: &Path, passphrase: Option<Arc<Passphrase>>) -> Arc<dyn SecretStore> {
+    secrets::place(row.secrets, dir, row.profile_id, passphrase)
+}
+
+/// Each relay's one spelling, each once, in order.
+pub(crate) fn spelled(relays: &[RelayAddr]) -> Result<Vec<String>, ClientError> {
+    let mut addresses: Vec<String> = Vec::new();
+    for address in relays.iter().map(RelayAddr::to_string) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.len() > RELAYS_MAX {
+        return Err(ClientError::InvalidArgument("a profile has room for sixteen relays"));
+    }
+    Ok(addresses)
 }
 
 /// Who can write to the folder could put another profile's secrets there, or links to what isn't ours.
@@ -198,6 +204,7 @@ mod tests {
             app_id: "org.example.app".to_owned(),
             backend: RelayBackend::Relay(vec![relay]),
             secrets: SecretsChoice::File,
+            passphrase: None,
         }
     }
 
@@ -230,7 +237,7 @@ mod tests {
         let info = init(config(dir.path()), Some(passphrase(text))).await.expect("a fresh folder");
 
         let (_lock, store, row) = open(dir.path()).await.expect("opens");
-        let stored = secrets_of(&row, dir.path()).load().await.expect("is there");
+        let stored = secrets_of(&row, dir.path(), None).load().await.expect("is there");
         let keys = Secrets::from_stored(&stored).expect("ours").group.expect("in a group");
         assert_eq!(info.group_id, Some(keys.group_id()));
         let [genesis] = &store.load().await.expect("readable").roster[..] else { panic!("one entry") };

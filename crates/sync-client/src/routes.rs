@@ -74,6 +74,21 @@ impl Routes {
         Self(rows.into_iter().filter_map(route).collect())
     }
 
+    /// Takes these instead. What is known of an address that stays is kept, but for an answer that is awaited: it is
+    /// asked again.
+    pub(crate) fn replace(&mut self, rows: Vec<AddressRow>, now: Instant) {
+        let mut before = std::mem::take(&mut self.0);
+        let mut routes = Self::new(rows, now).0;
+        for route in &mut routes {
+            if let Some(place) = before.iter().position(|known| known.address == route.address) {
+                let known = before.swap_remove(place);
+                let ask_at = if known.asking { Some(now) } else { known.ask_at };
+                *route = Route { ask_at, asking: false, ..known };
+            }
+        }
+        self.0 = routes;
+    }
+
     /// The relays that are known, each once.
     pub(crate) fn relays(&self) -> Vec<RelayId> {
         let mut relays = Vec::new();
@@ -241,6 +256,28 @@ mod tests {
         assert_eq!(routes.ask_at(), None, "one question at a time");
         assert_eq!(routes.answered(place, Ok(pin(1, "h:2")), now), Answered::Pinned);
         assert_eq!(routes.pin_of(&RelayId::from_bytes([1; 32])), Some(&pin(1, "h:2")));
+    }
+
+    #[test]
+    fn other_relays_take_the_place_of_those_that_were_and_what_stays_is_known_still() {
+        let now = Instant::now();
+        let mut routes = web(None, now);
+        let (place, ..) = routes.take_due(now).expect("due");
+        routes.answered(place, Ok(pin(1, "h:1")), now);
+        routes.unreachable(&RelayId::from_bytes([1; 32]), now);
+        routes.take_due(now).expect("asked again");
+
+        let row = |address: &str| AddressRow { address: address.to_owned(), pin: None };
+        routes.replace(vec![row("http://other.example.org"), row("http://relay.example.org")], now);
+        assert_eq!(routes.relays(), [RelayId::from_bytes([1; 32])], "a pin is kept");
+        let mut due = Vec::new();
+        while let Some((place, address, _)) = routes.take_due(now) {
+            due.push((place, address.to_string()));
+        }
+        let expected = [(0, "http://other.example.org".to_owned()), (1, "http://relay.example.org".to_owned())];
+        assert_eq!(due, expected, "a new address is asked, and one whose answer was awaited");
+        routes.replace(Vec::new(), now);
+        assert_eq!((routes.relays(), routes.ask_at()), (Vec::new(), None));
     }
 
     #[test]

@@ -130,6 +130,8 @@ codes! {
     KeyMissing = 105, "key_missing", AskPerson, "this profile's keys are not in the keychain of this machine and user; a profile can't be copied without them, so pair this device as a new one";
     /// No keychain.
     KeychainUnavailable = 106, "keychain_unavailable", AskPerson, "the system's keychain can't be used; unlock it, or choose a key file explicitly (--secrets file)";
+    /// Secrets in a file, and not the passphrase for them.
+    WrongPassphrase = 107, "wrong_passphrase", AskPerson, "the passphrase does not open this profile's keys; enter it again (a passphrase that is lost can't be replaced: pair this device as a new one)";
     /// Nobody answers.
     Offline = 110, "offline", Retry, "no relay can be reached; everything is kept here and is sent when one is back";
     /// Not done in time.

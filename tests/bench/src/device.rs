@@ -45,6 +45,7 @@ impl Device {
             app_id: "bench".to_owned(),
             backend: RelayBackend::Relay(vec![relay.parse()?]),
             secrets: SecretsChoice::File,
+            passphrase: None,
         };
         SyncClient::init(config).await?;
         let client = SyncClient::open(folder.path(), OpenOptions::default()).await?;

@@ -24,7 +24,7 @@ pub(super) async fn run(dir: PathBuf, args: InitArgs, output: Output) -> Result<
         None => None,
     };
     let mut answer = Profile { name: args.name.clone(), app: args.app.clone(), secrets: rest, group_id: None };
-    let config = ProfileConfig { dir, name: args.name, app_id: args.app, backend, secrets };
+    let config = ProfileConfig { dir, name: args.name, app_id: args.app, backend, secrets, passphrase: None };
     let made = match passphrase {
         Some(passphrase) => SyncClient::init_from_passphrase(config, passphrase).await?,
         None => SyncClient::init(config).await?,

@@ -9,7 +9,7 @@ use sync_core::{
 use sync_types::{ErrorCode, LocalCursor};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::callers::Answer;
+use crate::{callers::Answer, store::AddressRow};
 
 /// What a handle asks of the driver.
 pub(crate) enum Command {
@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Online { online: bool },
     /// Try now what would be tried later.
     Nudge,
+    /// Use these relays, in order of preference, and no others.
+    Relays { rows: Vec<AddressRow> },
     /// The group's devices.
     Devices { answer: oneshot::Sender<Result<Vec<DeviceStatus>, ErrorCode>> },
     /// Store what is left to store, say goodbye to the relays, and end.

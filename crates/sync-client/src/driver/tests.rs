@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::*;
 use crate::{
-    keyring::SecretsChoice,
     random::rng,
+    secrets::SecretsChoice,
     status::without_group,
     store::{Membership, ProfileRow, SqliteStore},
 };

@@ -10,7 +10,7 @@ use sync_types::{
 };
 
 use super::{AddressRow, Membership, Pin, ProfileRow, SqliteStore, Store, StoreError, memory::MemoryStore};
-use crate::keyring::SecretsChoice;
+use crate::secrets::SecretsChoice;
 
 const ME: DeviceId = DeviceId::from_bytes([1; 32]);
 const PEER: DeviceId = DeviceId::from_bytes([2; 32]);
@@ -107,7 +107,15 @@ async fn a_profile_keeps_what_it_was_made_with(store: &dyn Store) {
     store.add_addresses(&["http://a".to_owned(), "http://c".to_owned()]).await.expect("adds");
     let rows = store.addresses().await.expect("readable");
     assert_eq!(rows.iter().map(|row| row.address.as_str()).collect::<Vec<_>>(), ["http://b", "http://a", "http://c"]);
-    assert_eq!(rows[1].pin, Some(pin), "what is there is left as it is");
+    assert_eq!(rows[1].pin, Some(pin.clone()), "what is there is left as it is");
+
+    store.set_addresses(&["http://d".to_owned(), "http://a".to_owned()]).await.expect("replaces");
+    let rows = store.addresses().await.expect("readable");
+    assert_eq!(rows[0], AddressRow { address: "http://d".to_owned(), pin: None });
+    assert_eq!(rows[1], AddressRow { address: "http://a".to_owned(), pin: Some(pin) }, "what stays is known still");
+    assert_eq!(rows.len(), 2);
+    store.set_addresses(&[]).await.expect("replaces");
+    assert_eq!(store.addresses().await.expect("readable"), []);
 }
 
 /// A profile may be made together with its group.

@@ -114,6 +114,14 @@ impl Store for MemoryStore {
         Ok(self.state.lock().expect("no panics here").addresses.clone())
     }
 
+    async fn set_addresses(&self, relays: &[String]) -> Result<(), StoreError> {
+        let addresses = &mut self.state.lock().expect("no panics here").addresses;
+        let before = std::mem::take(addresses);
+        let pin = |address: &String| before.iter().find(|row| row.address == *address)?.pin.clone();
+        addresses.extend(relays.iter().map(|address| AddressRow { address: address.clone(), pin: pin(address) }));
+        Ok(())
+    }
+
     async fn add_addresses(&self, relays: &[String]) -> Result<(), StoreError> {
         let addresses = &mut self.state.lock().expect("no panics here").addresses;
         for address in relays {

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use sync_core::event::{HeldRow, Load, SenderRow, StoreOp, Stored};
 use sync_types::{DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, RelayId};
 
-use crate::keyring::SecretsChoice;
+use crate::secrets::SecretsChoice;
 
 pub(crate) use sqlite::{FILE_NAME, SqliteStore};
 
@@ -108,6 +108,9 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// The configured relays in order of preference.
     async fn addresses(&self) -> Result<Vec<AddressRow>, StoreError>;
+
+    /// Puts these relays in the place of the configured ones. What is known of those that stay is kept.
+    async fn set_addresses(&self, relays: &[String]) -> Result<(), StoreError>;
 
     /// Adds relays behind the configured ones. Those that are configured already stay where they are.
     async fn add_addresses(&self, relays: &[String]) -> Result<(), StoreError>;

@@ -1,7 +1,7 @@
 //! Stories of devices that come together without a relay in between, and of those who come two ways at once.
 
 use crate::support::*;
-use sync_client::{InviteEvent, InviteSession, JoinEvent, JoinSession, SyncClient};
+use sync_client::{Badge, InviteEvent, InviteSession, JoinEvent, JoinSession, SyncClient};
 use sync_types::{
     ErrorCode, InviteLink,
     invite::{Direct, MailboxName},
@@ -40,6 +40,35 @@ fn failure(event: Option<JoinEvent>) -> ErrorCode {
         Some(JoinEvent::Failed(error)) => error.code(),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_that_know_no_relay_pair_and_are_in_step_once_they_are_told_of_one() {
+    trace();
+    let relay = TestRelay::start().await;
+    let (phone, laptop) = (Device::new("phone", "none").await, Device::new("laptop", "none").await);
+    phone.create_group().await.expect("needs no relay");
+    assert_eq!(code(phone.create_group().await), ErrorCode::AlreadyInGroup);
+    let (session, event) = invite(&phone).await;
+    let InviteEvent::Invite { code: None, link, .. } = event else { panic!("{event:?}") };
+    both_agree(session, join(&laptop, &link)).await;
+    push(&laptop, "from the laptop").await;
+    assert_eq!(code(laptop.sync(PATIENCE).await), ErrorCode::Offline);
+    assert_eq!(laptop.status().badge, Badge::Offline);
+
+    for device in [&phone, &laptop] {
+        device.set_relays(&[relay.url().parse().expect("an address")]).await.expect("is told");
+        in_step(device).await;
+    }
+    holds(&phone, &["from the laptop"]).await;
+
+    laptop.set_relays(&[]).await.expect("is told");
+    eventually(async || {
+        let badge = laptop.status().badge;
+        if badge == Badge::Offline { Ok(()) } else { Err(format!("{badge:?}")) }
+    })
+    .await;
+    assert_eq!(laptop.profile().await.expect("readable").relays, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

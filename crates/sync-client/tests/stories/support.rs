@@ -138,13 +138,15 @@ async fn open(dir: &Path, options: OpenOptions) -> SyncClient {
     SyncClient::open(dir, options).await.expect("opens")
 }
 
+/// A profile with this relay, or, if that is no address, with none.
 pub(crate) fn profile_config(dir: &Path, name: &str, relay: &str, app: &str) -> ProfileConfig {
     ProfileConfig {
         dir: dir.to_path_buf(),
         name: name.to_owned(),
         app_id: app.to_owned(),
-        backend: RelayBackend::Relay(vec![relay.parse().expect("a relay's address")]),
+        backend: RelayBackend::Relay(relay.parse().into_iter().collect()),
         secrets: SecretsChoice::File,
+        passphrase: None,
     }
 }
 

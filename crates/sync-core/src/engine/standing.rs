@@ -13,7 +13,11 @@ impl Engine {
     /// How everything stands.
     pub fn status(&self) -> Status {
         let head = self.outbox.head();
-        let relays: Vec<_> = self.links.iter().map(|link| link.status(head)).collect();
+        let mut relays: Vec<_> = self.links.iter().map(|link| link.status(head)).collect();
+        if !self.online {
+            // A link counts what it tried; nobody tries any more.
+            relays.iter_mut().for_each(|relay| relay.connection = Connection::Disconnected);
+        }
         let connections = || relays.iter().map(|relay| relay.connection);
         let connection = connections()
             .find(|connection| *connection == Connection::Connected)

@@ -22,7 +22,7 @@ use sync_types::{DeviceId, LocalCursor, LocalLogId};
 use tokio::sync::Mutex;
 
 use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError};
-use crate::{keyring::SecretsChoice, private};
+use crate::{private, secrets::SecretsChoice};
 
 /// The file's name in a profile's folder.
 pub(crate) const FILE_NAME: &str = "profile.db";
@@ -63,7 +63,8 @@ impl SqliteStore {
             .busy_timeout(Duration::from_secs(5))
             .disable_statement_logging();
         let mut connection = SqliteConnection::connect_with(&options).await?;
-        sqlx::migrate!("./migrations").run(&mut connection).await?;
+        // Not `run`, whose future the compiler takes for one that has to stay on its thread.
+        sqlx::migrate!("./migrations").run_direct(None, &mut connection, false).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(options.read_only(true));
         let writer = Writer { db: Database::new(connection), devices: HashMap::new() };
         Ok(Self { writer: Mutex::new(Some(writer)), readers })
@@ -130,6 +131,27 @@ impl Store for SqliteStore {
         let query = "SELECT address, relay, hosts FROM relay_address ORDER BY place";
         let rows = sqlx::query(query).fetch_all(&self.readers).await?;
         rows.iter().map(read::address).collect()
+    }
+
+    async fn set_addresses(&self, relays: &[String]) -> Result<(), StoreError> {
+        let before = self.addresses().await?;
+        self.write(async |writer| {
+            writer
+                .db
+                .transaction(async |db| {
+                    db.add("DELETE FROM relay_address");
+                    for address in relays {
+                        let pin = before.iter().find(|row| row.address == *address).and_then(|row| row.pin.as_ref());
+                        db.add("INSERT INTO relay_address (address, relay, hosts) VALUES (?, ?, ?)")
+                            .bind(address.as_str())
+                            .bind(pin.map(|pin| pin.relay.as_bytes().to_vec()))
+                            .bind(pin.map(|pin| pin.hosts.join("\n")));
+                    }
+                    Ok(())
+                })
+                .await
+        })
+        .await
     }
 
     async fn add_addresses(&self, relays: &[String]) -> Result<(), StoreError> {

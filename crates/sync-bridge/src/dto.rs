@@ -1,0 +1,388 @@
+//! What goes in and out, flat: texts, numbers and lists. Ids are lower-case hex, times Unix milliseconds.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sync_client as client;
+use sync_client::ErrorCode;
+
+use crate::settings::Backend;
+
+/// What a push waits for before it resolves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    /// The blob is safe on this device's disk.
+    #[default]
+    Local,
+    /// One relay has it on its disk.
+    Relay,
+    /// Every configured relay has it on its disk.
+    All,
+}
+
+impl From<Wait> for client::Wait {
+    fn from(wait: Wait) -> Self {
+        match wait {
+            Wait::Local => Self::Local,
+            Wait::Relay => Self::Relay,
+            Wait::All => Self::All,
+        }
+    }
+}
+
+/// How a blob is pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PushOptions {
+    /// What to wait for.
+    pub wait: Wait,
+    /// How long relays keep it, in seconds; 0 for as long as they keep anything.
+    pub ttl: u64,
+}
+
+/// How far a blob got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PushState {
+    /// On this device's disk. It is sent as soon as a relay answers.
+    Queued,
+    /// On a relay's disk.
+    Relay,
+    /// On every configured relay's disk.
+    All,
+}
+
+/// What a push came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pushed {
+    /// Names the blob, on every device.
+    pub push_id: String,
+    /// Its place in this device's log.
+    pub cursor: u64,
+    /// How far it got.
+    pub state: PushState,
+}
+
+impl From<client::Pushed> for Pushed {
+    fn from(pushed: client::Pushed) -> Self {
+        let state = match pushed.state {
+            client::PushState::Queued => PushState::Queued,
+            client::PushState::Relay => PushState::Relay,
+            client::PushState::All => PushState::All,
+        };
+        Self { push_id: pushed.push_id.to_string(), cursor: pushed.cursor.get(), state }
+    }
+}
+
+/// A blob of the local log. Its bytes don't serialize: a front end passes them on as bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blob {
+    /// Its place in this device's log.
+    pub cursor: u64,
+    /// What its push returned; the same on every device.
+    pub push_id: String,
+    /// Names its envelope, for people who compare with a relay.
+    pub blob_id: String,
+    /// The device that pushed it.
+    pub sender: String,
+    /// That is this device.
+    pub own: bool,
+    /// It came after its absence had been reported as a gap.
+    pub late: bool,
+    /// When it was pushed, by its sender's clock.
+    pub pushed_at: u64,
+    /// What was pushed.
+    #[serde(skip)]
+    pub payload: Bytes,
+}
+
+impl From<client::Blob> for Blob {
+    fn from(blob: client::Blob) -> Self {
+        Self {
+            cursor: blob.cursor.get(),
+            push_id: blob.push_id.to_string(),
+            blob_id: blob.blob_id.to_string(),
+            sender: blob.sender.to_string(),
+            own: blob.own,
+            late: blob.late,
+            pushed_at: blob.time_ms,
+            payload: blob.payload,
+        }
+    }
+}
+
+/// A part of the local log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Page {
+    /// The blobs, in order.
+    pub blobs: Vec<Blob>,
+    /// There is more after the last of them.
+    pub has_more: bool,
+}
+
+impl From<client::Page> for Page {
+    fn from(page: client::Page) -> Self {
+        Self { blobs: page.blobs.into_iter().map(Blob::from).collect(), has_more: page.has_more }
+    }
+}
+
+/// The one word for everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Badge {
+    /// Everything pushed here is on every configured relay, and everything those hold is here and readable.
+    Synced,
+    /// Something is on its way, or not known yet.
+    Pending,
+    /// Something is not going to happen by itself, or can't be read.
+    Failed,
+    /// No relay can be reached.
+    Offline,
+}
+
+impl From<client::Badge> for Badge {
+    fn from(badge: client::Badge) -> Self {
+        match badge {
+            client::Badge::Synced => Self::Synced,
+            client::Badge::Pending => Self::Pending,
+            client::Badge::Failed => Self::Failed,
+            client::Badge::Offline => Self::Offline,
+        }
+    }
+}
+
+/// How a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Connection {
+    /// Not connected, and not trying.
+    Disconnected,
+    /// On its way, for the first time.
+    Connecting,
+    /// Greeted and welcomed.
+    Connected,
+    /// Lost or never reached; trying again.
+    Reconnecting,
+}
+
+impl From<client::Connection> for Connection {
+    fn from(connection: client::Connection) -> Self {
+        match connection {
+            client::Connection::Disconnected => Self::Disconnected,
+            client::Connection::Connecting => Self::Connecting,
+            client::Connection::Connected => Self::Connected,
+            client::Connection::Reconnecting { attempt: _ } => Self::Reconnecting,
+        }
+    }
+}
+
+/// Why a blob can't be read here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParkReason {
+    /// Sealed under a key this device does not hold.
+    KeyMissing,
+    /// Made by a newer version. Readable after an update.
+    TooNew,
+    /// Not well formed, though a member signed it.
+    Unreadable,
+    /// Its sender made two different ones for one place: a copied installation.
+    Forked,
+}
+
+impl From<client::ParkReason> for ParkReason {
+    fn from(reason: client::ParkReason) -> Self {
+        match reason {
+            client::ParkReason::KeyMissing => Self::KeyMissing,
+            client::ParkReason::TooNew => Self::TooNew,
+            client::ParkReason::Unreadable => Self::Unreadable,
+            client::ParkReason::Forked => Self::Forked,
+        }
+    }
+}
+
+/// Something that can't be read here. It is kept, and tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parked {
+    /// Names its envelope.
+    pub blob_id: String,
+    /// Why.
+    pub reason: ParkReason,
+}
+
+/// One relay, as this device sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Relay {
+    /// Which.
+    pub relay_id: String,
+    /// How the connection stands.
+    pub connection: Connection,
+    /// Own blobs and notes that are not on its disk.
+    pub pending: u64,
+    /// How much of its log is not read yet, as far as is known.
+    pub unread: u64,
+    /// It lost data, and is being filled again.
+    pub refilling: bool,
+    /// What it refuses, or why it can't be reached, where there is a word for it.
+    pub problem: Option<ErrorCode>,
+}
+
+impl From<client::RelayStatus> for Relay {
+    fn from(relay: client::RelayStatus) -> Self {
+        Self {
+            relay_id: relay.relay.to_string(),
+            connection: relay.connection.into(),
+            pending: relay.pending,
+            unread: relay.max_cursor.get().saturating_sub(relay.pulled.get()),
+            refilling: relay.refilling,
+            problem: relay.problem,
+        }
+    }
+}
+
+/// Everything an app may want to show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The one word.
+    pub badge: Badge,
+    /// The best of the relays' connections.
+    pub connection: Connection,
+    /// Own blobs and notes that are not on every configured relay yet. Counts down while they go out.
+    pub pending: u64,
+    /// How much the relays hold that is not here yet, as far as is known. Counts down while it comes in.
+    pub unread: u64,
+    /// What waits for something that was pushed before it.
+    pub waiting: u64,
+    /// What can't be read here, and why.
+    pub parked: Vec<Parked>,
+    /// The highest cursor the app acknowledged.
+    pub last_cursor: u64,
+    /// The newest cursor there is.
+    pub head_cursor: u64,
+    /// The relays, in order of preference.
+    pub relays: Vec<Relay>,
+    /// When everything last was in step, since the profile was opened.
+    pub synced_at: Option<u64>,
+    /// This installation was copied: another one uses its identity, and this one pushes no more.
+    pub identity_reused: bool,
+    /// This device was removed from the group. It syncs no more; what it had is still here.
+    pub removed: bool,
+    /// The group this device is in; none before it made or joined one.
+    pub group_id: Option<String>,
+    /// Who this device is there.
+    pub device_id: Option<String>,
+}
+
+impl Status {
+    /// Of a profile that nobody has made yet.
+    pub(crate) fn without_profile() -> Self {
+        Self {
+            badge: Badge::Offline,
+            connection: Connection::Disconnected,
+            pending: 0,
+            unread: 0,
+            waiting: 0,
+            parked: Vec::new(),
+            last_cursor: 0,
+            head_cursor: 0,
+            relays: Vec::new(),
+            synced_at: None,
+            identity_reused: false,
+            removed: false,
+            group_id: None,
+            device_id: None,
+        }
+    }
+
+    /// The client's, and whose it is.
+    pub(crate) fn new(status: client::Status, membership: Option<Membership>) -> Self {
+        let (group_id, device_id) = membership.map(|place| (place.group_id, place.device_id)).unzip();
+        let relays: Vec<Relay> = status.relays.into_iter().map(Relay::from).collect();
+        let parked = |(blob_id, reason): (client::BlobId, client::ParkReason)| Parked {
+            blob_id: blob_id.to_string(),
+            reason: reason.into(),
+        };
+        Self {
+            badge: status.badge.into(),
+            connection: status.connection.into(),
+            pending: status.pending,
+            unread: relays.iter().map(|relay| relay.unread).max().unwrap_or(0),
+            waiting: status.waiting,
+            parked: status.parked.into_iter().map(parked).collect(),
+            last_cursor: status.last_cursor.get(),
+            head_cursor: status.head_cursor.get(),
+            relays,
+            synced_at: status.synced_ms,
+            identity_reused: status.identity_reused,
+            removed: status.removed,
+            group_id,
+            device_id,
+        }
+    }
+}
+
+/// A profile's place in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Membership {
+    /// The group.
+    pub group_id: String,
+    /// Who this device is there.
+    pub device_id: String,
+}
+
+/// A device of the group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// Its id.
+    pub device_id: String,
+    /// What it is called. Chosen by people: text to show, not to trust.
+    pub name: String,
+    /// What kind of machine it says it is.
+    pub platform: String,
+    /// Who let it in; none for the device that made the group.
+    pub joined_by: Option<String>,
+    /// When, by the clock of the device that let it in.
+    pub joined_at: u64,
+    /// A relay says that it is there. Of this device: it is connected.
+    pub online: bool,
+    /// When it was last seen, by this device's clock; none if it never was.
+    pub last_seen: Option<u64>,
+    /// It is this one.
+    pub this: bool,
+}
+
+impl From<client::Device> for Device {
+    fn from(device: client::Device) -> Self {
+        Self {
+            device_id: device.device_id.to_string(),
+            name: device.name,
+            platform: device.platform,
+            joined_by: device.joined_by.map(|inviter| inviter.to_string()),
+            joined_at: device.joined_at_ms,
+            online: device.online,
+            last_seen: device.last_seen_ms,
+            this: device.this,
+        }
+    }
+}
+
+/// How a profile is set up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Configuration {
+    /// What carries the blobs.
+    #[serde(flatten)]
+    pub backend: Backend,
+    /// Where the secrets rest.
+    pub secrets: String,
+    /// What this device was called when the profile was made.
+    pub name: String,
+}

@@ -1,0 +1,163 @@
+/**
+ * Sync for the pages of a Tauri app: what is pushed on one of a person's devices is pulled on the others, sealed end to
+ * end, through a relay that can read none of it.
+ *
+ * ```ts
+ * import { ack, pull, push, subscribe } from 'tauri-plugin-sync-api'
+ *
+ * await push(new TextEncoder().encode('hello'))
+ * await subscribe(async (event) => {
+ *   if (event.kind !== 'blobAvailable') return
+ *   for (const blob of (await pull(event.cursor - 1)).blobs) apply(blob.payload)
+ *   await ack(event.cursor)
+ * })
+ * ```
+ *
+ * Every call rejects with a {@link SyncError} and nothing else.
+ *
+ * @module
+ */
+
+import { Channel } from '@tauri-apps/api/core'
+
+import { call } from './ipc.js'
+import { pageOf } from './page.js'
+import type {
+  Backend,
+  Configuration,
+  Device,
+  Invite,
+  Joined,
+  Membership,
+  Options,
+  Page,
+  PairingEvent,
+  PairRequest,
+  Pushed,
+  PushOptions,
+  Status,
+  SyncEvent,
+} from './types.js'
+
+export { ERROR_CODES, type ErrorCode } from './codes.js'
+export { SyncError } from './error.js'
+export type * from './types.js'
+
+// ── Blobs ──
+
+/**
+ * Pushes bytes to the group's other devices. Resolves once they are safe on this one, online or not. Pushes that are not
+ * awaited may go in any order among themselves.
+ */
+export const push = (payload: Uint8Array | ArrayBuffer, { wait, ttl, profile }: PushOptions = {}): Promise<Pushed> => {
+  const headers: Record<string, string> = {}
+  if (wait !== undefined) headers['sync-wait'] = wait
+  if (ttl !== undefined) headers['sync-ttl'] = String(ttl)
+  if (profile !== undefined) headers['sync-profile'] = profile
+  return call('push', payload, headers)
+}
+
+/** The blobs of the local log after a cursor, 0 for all, and at most so many of them. Needs no network. */
+export const pull = async (afterCursor: number, limit?: number, options: Options = {}): Promise<Page> =>
+  pageOf(await call('pull', { afterCursor, limit, ...options }))
+
+/** The app has applied everything up to and with this blob. Never moves back. */
+export const ack = (cursor: number, options: Options = {}): Promise<void> => call('ack', { cursor, ...options })
+
+/** The highest cursor that the app acknowledged. */
+export const lastCursor = (options: Options = {}): Promise<number> => call('last_cursor', { ...options })
+
+// ── The connection ──
+
+/** How everything stands. */
+export const status = (options: Options = {}): Promise<Status> => call('status', { ...options })
+
+/** Tells a function everything from now on. Resolves to one that ends it. */
+export async function subscribe(
+  listener: (event: SyncEvent) => void,
+  options: Options = {},
+): Promise<() => Promise<void>> {
+  const id = await call<number>('subscribe', { channel: new Channel(listener), ...options })
+  return () => call('unsubscribe', { id })
+}
+
+/** Connects, and keeps connected. Resolves at once; the status says how it goes. */
+export const connect = (options: Options = {}): Promise<void> => call('connect', { ...options })
+
+/** Closes the connections and opens none until {@link connect}. What is pushed meanwhile is kept. */
+export const disconnect = (options: Options = {}): Promise<void> => call('disconnect', { ...options })
+
+/**
+ * A full cycle: resolves when everything pushed is on every relay and everything there is here, within a minute if
+ * nothing is said. The status counts down meanwhile.
+ */
+export const syncNow = (options: Options & { withinMs?: number } = {}): Promise<Status> =>
+  call('sync_now', { ...options })
+
+// ── Pairing ──
+
+/**
+ * A whole pairing. The listener is told what to show, step by step; when it is told `digits`, a person compares them with
+ * the other screen, and the answer is {@link approve} or {@link deny}. Resolves when it is over.
+ */
+export const pair = (
+  request: PairRequest,
+  listener: (event: PairingEvent) => void,
+  options: Options = {},
+): Promise<Joined> => {
+  const side = 'join' in request ? { join: request.join } : 'create'
+  return call('pair', { request: side, channel: new Channel(listener), ...options })
+}
+
+/** Starts a group with this device as its only member. An invite does so too, if need be. */
+export const createGroup = (options: Options = {}): Promise<Membership> => call('create_group', { ...options })
+
+/** Opens an invite, and resolves when it can be shown. The listener is told the rest, as of {@link pair}. */
+export const createInvite = (listener: (event: PairingEvent) => void, options: Options = {}): Promise<Invite> =>
+  call('create_invite', { channel: new Channel(listener), ...options })
+
+/** Ends the invite that is open, if one is. */
+export const cancelInvite = (options: Options = {}): Promise<void> => call('cancel_invite', { ...options })
+
+/**
+ * Begins to join with the code or link that the other device shows, and resolves at once. The listener is told the rest, as
+ * of {@link pair}.
+ */
+export const join = (invite: string, listener: (event: PairingEvent) => void, options: Options = {}): Promise<void> =>
+  call('join', { invite, channel: new Channel(listener), ...options })
+
+/** The person says that both screens show these digits. Others than this device shows are refused. */
+export const approve = (digits: string, options: Options = {}): Promise<void> => call('approve', { digits, ...options })
+
+/** The person says that the digits differ, or wants to stop. */
+export const deny = (options: Options = {}): Promise<void> => call('deny', { ...options })
+
+// ── Devices and relays ──
+
+/** The group's devices, in the order of their ids. */
+export const devices = (options: Options = {}): Promise<Device[]> => call('devices', { ...options })
+
+/** Gives a device of the group another name, on all devices. */
+export const renameDevice = (deviceId: string, name: string, options: Options = {}): Promise<void> =>
+  call('rename_device', { deviceId, name, ...options })
+
+/**
+ * Removes a device from the group. What it pushed until now stays; what it has, it keeps. The group gets new keys by it, which
+ * the device is not given, unless `keepKey` says otherwise. The others hear of it as soon as they can be reached.
+ */
+export const removeDevice = (deviceId: string, options: Options & { keepKey?: boolean } = {}): Promise<void> =>
+  call('remove_device', { deviceId, ...options })
+
+/** Gives the group new keys. Nobody is removed. */
+export const rotateKey = (options: Options = {}): Promise<void> => call('rotate_key', { ...options })
+
+/**
+ * Takes this device out of its group and deletes what the profile has of it: keys, blobs, who the others are. Rejects with
+ * `not_safe_to_leave` while that would lose something, unless `force` says that it may.
+ */
+export const leaveGroup = (options: Options & { force?: boolean } = {}): Promise<void> =>
+  call('leave_group', { ...options })
+
+/** Uses another backend from now on, if one is given, and says how the profile is set up. */
+export const configure = (backend?: Backend, options: Options = {}): Promise<Configuration> =>
+  call('configure', { backend, ...options })

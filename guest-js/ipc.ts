@@ -1,0 +1,40 @@
+/** The way to the plugin: the only place that calls `invoke`. */
+
+import { invoke, type InvokeArgs } from '@tauri-apps/api/core'
+
+import { SyncError } from './error.js'
+
+/** The plugin's commands. */
+export type Command =
+  | 'pair'
+  | 'create_group'
+  | 'create_invite'
+  | 'cancel_invite'
+  | 'join'
+  | 'approve'
+  | 'deny'
+  | 'connect'
+  | 'disconnect'
+  | 'sync_now'
+  | 'push'
+  | 'pull'
+  | 'ack'
+  | 'last_cursor'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'status'
+  | 'devices'
+  | 'rename_device'
+  | 'remove_device'
+  | 'rotate_key'
+  | 'leave_group'
+  | 'configure'
+
+/** Asks the plugin, and throws nothing but a {@link SyncError}. */
+export async function call<T>(command: Command, args?: InvokeArgs, headers?: Record<string, string>): Promise<T> {
+  try {
+    return await invoke<T>(`plugin:sync|${command}`, args, headers && { headers })
+  } catch (cause) {
+    throw SyncError.from(cause)
+  }
+}

@@ -1,0 +1,109 @@
+//! What an app says about its sync: in `tauri.conf.json`, or to the [`Builder`](crate::Builder), which has the last word.
+
+use serde::Deserialize;
+use sync_bridge::{Backend, SecretsChoice};
+
+/// `plugins.sync` in `tauri.conf.json`. A misspelt name is an error at the start of the app.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Config {
+    /// What kind of relay carries the blobs; `relay` if nothing is said.
+    pub tier: Option<Tier>,
+    /// The relays of a new profile, by address. Once it is made, `configure` changes them.
+    pub relays: Vec<String>,
+    /// The profile that commands use which name none; `default` if nothing is said.
+    pub profile: Option<String>,
+    /// Further profiles, which commands may name. Each is a device of its own, in a group of its own.
+    pub profiles: Vec<String>,
+    /// Connect by itself, from the start; so if nothing is said.
+    pub auto_connect: Option<bool>,
+    /// How the app's invite links begin; `zerok` if nothing is said.
+    pub link_scheme: Option<String>,
+    /// What this device is called on the others, until it is renamed; the machine's name if nothing is said.
+    pub device_name: Option<String>,
+    /// Where the keys of a new profile rest; the keychain if nothing is said, or, on a machine without one, a file that
+    /// is sealed with the builder's passphrase, if there is one.
+    pub secrets: Option<Secrets>,
+}
+
+/// See [`Config::tier`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Relays one runs oneself, or somebody runs for one.
+    #[default]
+    Relay,
+    /// Devices alone, through nobody. Not built yet: everything fails with `unsupported_tier`.
+    Iroh,
+    /// A relay that is rented. Not built yet.
+    Cloud,
+    /// A relay that asks an organisation who may use it. Not built yet.
+    Enterprise,
+}
+
+impl Config {
+    /// This, and the other's where this says nothing.
+    pub(crate) fn over(self, other: Self) -> Self {
+        let or = |ours: Vec<String>, others| if ours.is_empty() { others } else { ours };
+        Self {
+            tier: self.tier.or(other.tier),
+            relays: or(self.relays, other.relays),
+            profile: self.profile.or(other.profile),
+            profiles: or(self.profiles, other.profiles),
+            auto_connect: self.auto_connect.or(other.auto_connect),
+            link_scheme: self.link_scheme.or(other.link_scheme),
+            device_name: self.device_name.or(other.device_name),
+            secrets: self.secrets.or(other.secrets),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        match self.tier.unwrap_or_default() {
+            Tier::Relay => Backend::Relay { relays: self.relays.clone() },
+            Tier::Iroh => Backend::Iroh,
+            Tier::Cloud => Backend::Cloud,
+            Tier::Enterprise => Backend::Enterprise,
+        }
+    }
+}
+
+/// See [`Config::secrets`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Secrets {
+    /// The system's keychain.
+    Keychain,
+    /// A file that is sealed with the builder's passphrase.
+    EncryptedFile,
+    /// A file that only its owner can read. For development: whoever can copy the folder can read the group.
+    File,
+    /// A snapshot of IOTA Stronghold under the builder's passphrase. Takes the feature `stronghold`.
+    Stronghold,
+}
+
+impl From<Secrets> for SecretsChoice {
+    fn from(secrets: Secrets) -> Self {
+        match secrets {
+            Secrets::Keychain => Self::Keychain,
+            Secrets::EncryptedFile => Self::EncryptedFile,
+            Secrets::File => Self::File,
+            Secrets::Stronghold => Self::Stronghold,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_apps_configuration_is_read_and_a_misspelt_name_is_an_error() {
+        let json = r#"{ "relays": ["https://relay.example.org"], "autoConnect": false, "secrets": "encryptedFile",
+            "profile": "home", "profiles": ["work"], "linkScheme": "org.example.notes", "deviceName": "kiosk" }"#;
+        let config: Config = serde_json::from_str(json).expect("reads");
+        assert_eq!(config.backend(), Backend::Relay { relays: vec!["https://relay.example.org".to_owned()] });
+        assert_eq!((config.auto_connect, config.secrets), (Some(false), Some(Secrets::EncryptedFile)));
+        assert!(serde_json::from_str::<Config>(r#"{ "relay": "https://relay.example.org" }"#).is_err());
+        assert_eq!(serde_json::from_str::<Config>(r#"{ "tier": "iroh" }"#).expect("reads").backend(), Backend::Iroh);
+    }
+}
