@@ -114,6 +114,8 @@ export const ERROR_CODES = [
   'other_app',
   /** The group has as many devices as it can; remove one first. */
   'group_too_large',
+  /** The passphrase is too easy to guess; take six words or more that are drawn at random, or twelve random letters and digits. */
+  'weak_passphrase',
 ] as const
 
 /** What a program branches on: a closed set. */
