@@ -68,9 +68,9 @@ pub(crate) async fn typed() -> Result<Passphrase, CliError> {
         }
         typed = ask => typed.expect("whoever asks says what came of it"),
     };
-    let (first, second) = typed.map_err(|error| match error.kind() {
-        io::ErrorKind::Interrupted => CliError::Interrupted(Interrupt::Int),
-        _ => CliError::Usage(NO_TERMINAL.to_owned()),
+    let (first, second) = typed.map_err(|error| {
+        let is_interrupted = error.kind() == io::ErrorKind::Interrupted;
+        if is_interrupted { CliError::Interrupted(Interrupt::Int) } else { CliError::Usage(NO_TERMINAL.to_owned()) }
     })?;
     if *first != *second {
         return Err(CliError::Usage("the two passphrases differ; try again".to_owned()));

@@ -45,7 +45,7 @@ message! {
     }
 }
 
-/// See the [module](self).
+/// What takes devices out of the group and gives it new keys, as the roster holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// What names it, with boxes or without.
