@@ -215,7 +215,11 @@ impl SyncClient {
         let _entering = self.inner.entering.lock().await;
         self.inner.store.set_addresses(&profile::spelled(relays)?).await?;
         match self.in_group() {
-            Ok(group) => group.send(Command::Relays { rows: self.inner.store.addresses().await? }).await,
+            Ok(group) => {
+                let (answer, answered) = oneshot::channel();
+                group.send(Command::Relays { rows: self.inner.store.addresses().await?, answer }).await?;
+                answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)
+            }
             Err(ClientError::NoGroup) => Ok(()),
             Err(error) => Err(error),
         }

@@ -254,12 +254,13 @@ impl Driver {
                 self.routes.hurry(Instant::now());
                 self.feed(Input::Nudge, turn);
             }
-            (Command::Relays { rows }, _) => {
+            (Command::Relays { rows, answer }, _) => {
                 // Answers are told by place, and the places have changed.
                 self.asked = JoinSet::new();
                 self.routes.replace(rows, Instant::now());
                 self.feed(Input::Relays { relays: self.routes.relays() }, turn);
                 self.feed(Input::Nudge, turn);
+                turn.todo.push(Todo::Done(answer, Ok(())));
             }
             (Command::Devices { answer }, _) => {
                 let devices = match &self.core {

@@ -28,8 +28,8 @@ pub(crate) enum Command {
     Online { online: bool },
     /// Try now what would be tried later.
     Nudge,
-    /// Use these relays, in order of preference, and no others.
-    Relays { rows: Vec<AddressRow> },
+    /// Use these relays, in order of preference, and no others. Answered when the status counts with them.
+    Relays { rows: Vec<AddressRow>, answer: Done },
     /// The group's devices.
     Devices { answer: oneshot::Sender<Result<Vec<DeviceStatus>, ErrorCode>> },
     /// Store what is left to store, say goodbye to the relays, and end.

@@ -46,7 +46,7 @@ fn failure(event: Option<JoinEvent>) -> ErrorCode {
 async fn two_devices_that_know_no_relay_pair_and_are_in_step_once_they_are_told_of_one() {
     trace();
     let relay = TestRelay::start().await;
-    let (phone, laptop) = (Device::new("phone", "none").await, Device::new("laptop", "none").await);
+    let (phone, laptop) = (Device::knowing("phone", &[]).await, Device::knowing("laptop", &[]).await);
     phone.create_group().await.expect("needs no relay");
     assert_eq!(code(phone.create_group().await), ErrorCode::AlreadyInGroup);
     let (session, event) = invite(&phone).await;

@@ -159,7 +159,7 @@ async fn a_profile_is_made_once_used_by_one_and_useless_without_its_keys() {
     trace();
     let relay = TestRelay::start().await;
     let [phone, _laptop] = paired(&relay).await;
-    let again = profile_config(phone.dir.path(), "phone", &relay.url(), APP);
+    let again = profile_config(phone.dir.path(), "phone", &[&relay.url()], APP);
     assert_eq!(code(SyncClient::init(again.clone()).await), ErrorCode::ProfileInUse);
     assert_eq!(
         code(SyncClient::open(phone.dir.path(), OpenOptions::default()).await.map(drop)),

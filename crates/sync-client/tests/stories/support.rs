@@ -107,17 +107,14 @@ impl Device {
         Self::made(name, &[relay], app).await
     }
 
-    /// One that knows several relays.
+    /// One that knows several relays, or none.
     pub(crate) async fn knowing(name: &str, relays: &[&str]) -> Self {
         Self::made(name, relays, APP).await
     }
 
     async fn made(name: &str, relays: &[&str], app: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut config = profile_config(dir.path(), name, relays[0], app);
-        let relays = relays.iter().map(|relay| relay.parse().expect("a relay's address"));
-        config.backend = RelayBackend::Relay(relays.collect());
-        SyncClient::init(config).await.expect("a fresh folder");
+        SyncClient::init(profile_config(dir.path(), name, relays, app)).await.expect("a fresh folder");
         let client = open(dir.path(), OpenOptions::default()).await;
         Self { dir, client }
     }
@@ -138,13 +135,14 @@ async fn open(dir: &Path, options: OpenOptions) -> SyncClient {
     SyncClient::open(dir, options).await.expect("opens")
 }
 
-/// A profile with this relay, or, if that is no address, with none.
-pub(crate) fn profile_config(dir: &Path, name: &str, relay: &str, app: &str) -> ProfileConfig {
+/// A profile with these relays.
+pub(crate) fn profile_config(dir: &Path, name: &str, relays: &[&str], app: &str) -> ProfileConfig {
+    let relays = relays.iter().map(|relay| relay.parse().expect("a relay's address"));
     ProfileConfig {
         dir: dir.to_path_buf(),
         name: name.to_owned(),
         app_id: app.to_owned(),
-        backend: RelayBackend::Relay(relay.parse().into_iter().collect()),
+        backend: RelayBackend::Relay(relays.collect()),
         secrets: SecretsChoice::File,
         passphrase: None,
     }
