@@ -2,9 +2,11 @@
 //!
 //! The session and the store are the relay's own, the stream between is in memory. Every answer has to be a message
 //! of the protocol and to fit what was asked; afterwards another device of the group reads the log, and finds in it
-//! all that was acknowledged, in the place and with the run that was named.
+//! all that was acknowledged, in the place and with the run that was named. The device may come again and give the group
+//! other ids: then that is found in the log that went on, or in the one that it became a part of.
 
 mod device;
+mod ids;
 mod step;
 mod world;
 
@@ -16,10 +18,10 @@ use self::{step::Step, world::World};
 
 /// Steps in one session.
 const STEPS_MAX: usize = 64;
-/// Sessions before the relay starts anew, on an empty folder.
-const SESSIONS_MAX: usize = 256;
+/// Lives before the relay starts anew, on an empty folder.
+const LIVES_MAX: usize = 256;
 
-/// The bytes are what one device does in one session.
+/// The bytes are what one device does in a session, or in several one after the other.
 pub(crate) fn run(data: &[u8]) {
     /// Opening a store takes longer than a session: one relay serves many, each in a group of its own.
     static WORLD: Mutex<Option<World>> = Mutex::new(None);
@@ -31,7 +33,7 @@ pub(crate) fn run(data: &[u8]) {
     }
     // A session that panicked may have left anything behind.
     let mut kept = WORLD.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut world = kept.take().filter(|world| world.sessions < SESSIONS_MAX).unwrap_or_else(World::open);
-    world.session(steps);
+    let mut world = kept.take().filter(|world| world.lives < LIVES_MAX).unwrap_or_else(World::open);
+    world.live(steps);
     *kept = Some(world);
 }

@@ -7,10 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use sync_types::{
-    BlobHash, BlobId, DeviceId, DeviceMsg, FrameBuffer, LogId, RelayCursor, RelayMsg, RequestId, Run,
+    BlobHash, BlobId, DeviceId, DeviceMsg, ErrorCode, FrameBuffer, LogId, RelayCursor, RelayMsg, RequestId, Run,
     envelope::{HEADER_LEN, NONCE_LEN, SIGNATURE_LEN, TAG_LEN},
     limits::{BODY_LEN_MIN, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX},
-    message::{Ack, Get, Hello, Page, Pull, Push, PushAck, Refused, RowKind},
+    message::{Ack, Get, Hello, MoveAck, Page, Pull, Push, PushAck, Refused, RowKind},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split},
@@ -19,25 +19,38 @@ use tokio::{
 };
 
 use super::{
-    step::{Shape, Step, Twist},
+    ids::{IDS, Ids},
+    step::{Flaw, Shape, Step, Twist},
     world::{Group, NEVER, understood},
 };
+
+/// MOVEs that a relay takes before a greeting.
+const EARLY_MOVES_MAX: usize = 8;
 
 /// See the [module](self).
 pub(super) struct Device<'a> {
     group: &'a Group,
+    /// Which of the group's ids it comes by.
+    id: usize,
     known: RefCell<Known>,
     /// Something was answered, or the relay has hung up.
     news: Notify,
 }
 
-/// What a session leaves behind.
+/// What sessions leave behind.
 pub(super) struct Left {
-    /// By its place in the log.
-    pub(super) acknowledged: BTreeMap<u64, (BlobId, Run)>,
+    /// By its place in each log.
+    pub(super) acknowledged: BTreeMap<LogId, BTreeMap<u64, (BlobId, Run)>>,
     pub(super) pushed: BTreeSet<BlobId>,
+    pub(super) ids: Ids,
     /// Nothing was said but what a device may say.
     pub(super) honest: bool,
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        Self { acknowledged: BTreeMap::new(), pushed: BTreeSet::new(), ids: Ids::default(), honest: true }
+    }
 }
 
 /// What was asked, and what is known by the answers.
@@ -50,9 +63,17 @@ struct Known {
     own: BTreeSet<BlobId>,
     runs: BTreeMap<u64, Run>,
     left: Left,
+    /// In this session nothing was said but what a device may say.
+    honest: bool,
+    greeted: bool,
+    /// MOVEs before the greeting.
+    early: usize,
     /// The greeting must not be accepted.
     outsider: bool,
-    welcomed: bool,
+    /// The log that it was welcomed to.
+    log: Option<LogId>,
+    /// It was told what is left at the id that it came by, or that this is over.
+    moved: bool,
     /// Where one frame ends and the next begins, the relay sees as we do.
     aligned: bool,
     /// What came last, if it refuses the connection, or a request whose id nobody could read.
@@ -64,11 +85,12 @@ enum Asked {
     Push(BlobId),
     Pull,
     Get(BlobId),
+    Move,
 }
 
 impl<'a> Device<'a> {
-    pub(super) fn new(group: &'a Group) -> Self {
-        let left = Left { acknowledged: BTreeMap::new(), pushed: BTreeSet::new(), honest: true };
+    pub(super) fn new(group: &'a Group, id: usize, mut left: Left) -> Self {
+        left.ids.met.insert(id);
         let known = Known {
             last_id: 0,
             unanswered: BTreeMap::new(),
@@ -77,13 +99,17 @@ impl<'a> Device<'a> {
             own: BTreeSet::new(),
             runs: BTreeMap::from([(0, Run::START)]),
             left,
+            honest: true,
+            greeted: false,
+            early: 0,
             outsider: false,
-            welcomed: false,
+            log: None,
+            moved: false,
             aligned: true,
             last_word: None,
             hung_up: false,
         };
-        Self { group, known: RefCell::new(known), news: Notify::new() }
+        Self { group, id, known: RefCell::new(known), news: Notify::new() }
     }
 
     /// The whole session.
@@ -94,16 +120,26 @@ impl<'a> Device<'a> {
 
     /// The session is over, and its connection closed with this code.
     pub(super) fn leave(self, code: u64) -> Left {
-        let known = self.known.into_inner();
-        let said = known.last_word.map(|refused| u64::from(refused.code));
+        let mut known = self.known.into_inner();
+        known.left.ids.close(&|id| self.group.id(id));
+        let moved = u64::from(ErrorCode::GroupMoved.number());
+        let said = known.last_word.map(|refused| u64::from(refused.code)).or(known.moved.then_some(moved));
         assert!(code == 0 || said == Some(code), "the connection ends with {code}, and {said:?} was said");
-        assert!(code == 0 || !known.left.honest, "sent away for nothing: {code}");
-        assert!(known.unanswered.is_empty() || !known.left.honest, "requests were not answered");
+        let ids = &known.left.ids;
+        let is_over = ids.doubtful || ids.is_over(self.id);
+        assert!(is_over || !known.moved, "the id is not over");
+        assert!(code == 0 || !known.honest || (code == moved && is_over), "sent away for nothing: {code}");
+        assert!(known.unanswered.is_empty() || !known.honest || is_over, "requests were not answered");
+        let may_stay = !known.honest || known.log.is_none() || ids.may_live(self.id);
+        assert!(may_stay || code == moved, "it was not told that the id is over");
+        known.left.honest &= known.honest;
         known.left
     }
 
     async fn write(&self, steps: Vec<Step>, mut stream: WriteHalf<DuplexStream>) {
-        let greets = matches!(steps.first(), Some(Step::Hello { .. }));
+        // MOVEs may come before it.
+        let greets = steps.iter().find(|step| !matches!(step, Step::Move { .. } | Step::Settle));
+        let greets = matches!(greets, Some(Step::Hello { .. }));
         let greeting = (!greets).then_some(Step::Hello { twist: Twist::None });
         let mut altered = None;
         for step in greeting.into_iter().chain(steps) {
@@ -115,12 +151,12 @@ impl<'a> Device<'a> {
                 self.settle().await;
                 continue;
             }
-            let bytes = self.known.borrow_mut().bytes(self.group, step, altered.take());
+            let bytes = self.known.borrow_mut().bytes((self.group, self.id), step, altered.take());
             if stream.write_all(&bytes).await.is_err() {
                 break;
             }
         }
-        if self.known.borrow().left.honest {
+        if self.known.borrow().honest {
             self.settle().await;
         }
         // It may have hung up already.
@@ -151,7 +187,7 @@ impl<'a> Device<'a> {
             buffer.extend(&bytes[..len]);
             while let Some(frame) = buffer.next_frame().expect("frames") {
                 let message = understood(&RelayMsg::from_frame(&frame).expect("a message of the protocol"));
-                self.known.borrow_mut().heard(message);
+                self.known.borrow_mut().heard((self.group, self.id), message);
                 self.news.notify_waiters();
             }
         }
@@ -163,31 +199,52 @@ impl<'a> Device<'a> {
 
 impl Known {
     /// What a step puts on the wire.
-    fn bytes(&mut self, group: &Group, step: Step, altered: Option<(u16, u8)>) -> Vec<u8> {
+    fn bytes(&mut self, group: (&Group, usize), step: Step, altered: Option<(u16, u8)>) -> Vec<u8> {
         if let Step::Raw { kind, content } = step {
-            self.left.honest = false;
+            self.honest = false;
             let len = u32::try_from(content.len() + 1).expect("a fuzzer's inputs are short");
             return [&len.to_be_bytes(), [kind].as_slice(), &content].concat();
         }
         if let Step::Bytes { bytes } = step {
-            self.left.honest = false;
+            self.honest = false;
             self.aligned = false;
             return bytes;
         }
-        let mut bytes = self.message(group, step).to_frame().to_vec();
+        let message = self.message(group, step);
+        let mut bytes = message.to_frame().to_vec();
         if let Some((at, with)) = altered.filter(|(_, with)| *with != 0) {
             let len = bytes.len();
             bytes[usize::from(at) % len] ^= with;
-            self.left.honest = false;
+            self.left.ids.doubtful |= matches!(message, DeviceMsg::Move(_));
+            self.honest = false;
             self.aligned = false;
             self.outsider = false;
         }
         bytes
     }
 
-    fn message(&mut self, group: &Group, step: Step) -> DeviceMsg {
+    fn message(&mut self, (group, group_id): (&Group, usize), step: Step) -> DeviceMsg {
         match step {
-            Step::Hello { twist } => self.hello(group, twist).into(),
+            Step::Hello { twist } => self.hello(group, group_id, twist).into(),
+            Step::Move { to, over, flaw } => {
+                self.early += usize::from(!self.greeted);
+                // Later ones are neither read nor answered.
+                self.honest &= self.greeted || self.early <= EARLY_MOVES_MAX;
+                let to = usize::from(to) % IDS;
+                let is_over = |id: &usize| (over >> id) & 1 == 1 && (*id != to || flaw == Flaw::OntoItself);
+                let over: Vec<_> =
+                    (0..IDS).filter(is_over).map(|id| (id, Bytes::from(format!("{id} to {to}")))).collect();
+                let good = match flaw {
+                    Flaw::None => true,
+                    Flaw::Unsigned | Flaw::Replayed => false,
+                    Flaw::Squatted => over.is_empty(),
+                    Flaw::OntoItself => over.iter().all(|(id, _)| *id != to),
+                };
+                let id = self.ask(Asked::Move);
+                let moving = group.moving(id, to, &over, flaw);
+                self.left.ids.ask(id, to, over, good);
+                moving.into()
+            }
             Step::Push { shape, age_s } => {
                 let envelope = self.envelope(group, shape);
                 self.push(envelope, age_s).into()
@@ -212,7 +269,7 @@ impl Known {
                 Get { id, blob_id }.into()
             }
             Step::Ack { cursor } => Ack { cursor: RelayCursor::new(cursor) }.into(),
-            Step::Settle | Step::Alter { .. } | Step::Raw { .. } | Step::Bytes { .. } => {
+            Step::Settle | Step::Alter { .. } | Step::Raw { .. } | Step::Bytes { .. } | Step::Again { .. } => {
                 unreachable!("these are no messages")
             }
         }
@@ -229,8 +286,8 @@ impl Known {
         self.last_id
     }
 
-    fn hello(&mut self, group: &Group, twist: Twist) -> Hello {
-        let good = group.hello(&group.devices[0]);
+    fn hello(&mut self, group: &Group, id: usize, twist: Twist) -> Hello {
+        let good = group.hello(id, &group.devices[0]);
         let hello = match twist {
             Twist::None => good.clone(),
             Twist::KnownLog { log, cursor } => Hello {
@@ -239,27 +296,24 @@ impl Known {
                 ..good.clone()
             },
             Twist::Version { version } => Hello { version, ..good.clone() },
-            Twist::Replayed => Hello { signature: group.hello(&group.devices[1]).signature, ..good.clone() },
+            Twist::Replayed => Hello { signature: group.hello(id, &group.devices[1]).signature, ..good.clone() },
             Twist::Squatted => Hello { group: sync_types::RelayGroupId::from_bytes([1; 32]), ..good.clone() },
             Twist::Cut { len } => {
                 let signature = good.signature.slice(..usize::from(len).min(good.signature.len()));
                 Hello { signature, ..good.clone() }
             }
+            Twist::Older => Hello { features: 0, ..good.clone() },
         };
         let proves = |hello: &Hello| (hello.version, hello.group, hello.signature.clone());
         let bad = proves(&hello) != proves(&good);
         // A second greeting is no greeting.
-        if bad || self.left_greeting() {
-            self.left.honest = false;
+        if bad || self.greeted {
+            self.honest = false;
         }
-        self.outsider |= bad && !self.welcomed && self.last_id == 0 && self.aligned;
+        self.outsider |= bad && !self.greeted && self.log.is_none() && self.aligned;
+        self.greeted = true;
         self.last_id += 1;
         hello
-    }
-
-    /// Whether anything was said before.
-    fn left_greeting(&self) -> bool {
-        self.last_id > 0
     }
 
     fn pushed(&self, which: u8) -> Option<Bytes> {
@@ -295,47 +349,78 @@ impl Known {
     }
 
     /// An answer came.
-    fn heard(&mut self, message: RelayMsg) {
+    fn heard(&mut self, (group, group_id): (&Group, usize), message: RelayMsg) {
         self.last_word = None;
         match message {
             RelayMsg::Welcome(welcome) => {
                 assert!(!self.outsider, "a stranger was let in");
-                assert!(!std::mem::replace(&mut self.welcomed, true), "welcomed twice");
-                assert_eq!((welcome.max_cursor.get(), welcome.pending_count), (0, 0), "the group is new");
+                assert!(self.left.ids.may_live(group_id), "let in by an id that is over");
+                assert_eq!(self.log.replace(welcome.log_id), None, "welcomed twice");
+                let known = self.left.acknowledged.get(&welcome.log_id).and_then(|known| known.last_key_value());
+                assert!(known.is_none_or(|(cursor, _)| *cursor <= welcome.max_cursor.get()), "rows are gone");
             }
+            RelayMsg::Moved(moved) => {
+                assert!(!self.outsider && self.log.is_none(), "a stranger was told");
+                self.left.ids.told(group_id, &moved.packages.0);
+                self.moved = true;
+            }
+            RelayMsg::MoveAck(ack) => self.moved(group, ack),
             RelayMsg::PushAck(ack) => self.acknowledged(&ack),
             RelayMsg::Page(page) => self.page(page),
             RelayMsg::Gap(_) => panic!("nothing has left the log"),
             RelayMsg::Got(got) => {
                 let blob_id = BlobHash::of_bytes(&got.envelope).blob_id();
                 if let Some(Asked::Get(asked)) = self.unanswered.remove(&got.id) {
-                    assert!(asked == blob_id || !self.left.honest, "another envelope than was asked for");
+                    assert!(asked == blob_id || !self.honest, "another envelope than was asked for");
                 }
             }
-            RelayMsg::Presence(_) | RelayMsg::Moved(_) | RelayMsg::MoveAck(_) => {
-                panic!("it did not say that it understands that")
-            }
+            RelayMsg::Presence(_) => panic!("it did not say that it understands that"),
             RelayMsg::Notify(notify) => assert!(notify.cursor > RelayCursor::START),
             RelayMsg::Refused(refused) if refused.id == 0 => self.last_word = Some(refused),
-            RelayMsg::Refused(refused) => {
-                self.unanswered.remove(&refused.id);
-            }
+            RelayMsg::Refused(refused) => self.refused(group, &refused),
         }
+    }
+
+    fn refused(&mut self, group: &Group, refused: &Refused) {
+        let code = refused.error();
+        if let Some(Asked::Move) = self.unanswered.remove(&refused.id) {
+            let good = self.left.ids.asked(refused.id).is_some_and(|asked| asked.good);
+            let because = if good {
+                matches!(code, ErrorCode::GroupMoved)
+            } else {
+                matches!(code, ErrorCode::AuthFailed | ErrorCode::Malformed)
+            };
+            let expected = because || matches!(code, ErrorCode::RateLimited);
+            assert!(expected || !self.honest, "a move was refused for {}", code.name());
+            self.left.ids.answered(refused.id, Err(code), &|id| group.id(id));
+        } else if code == ErrorCode::GroupMoved {
+            // Said of a request; that it is so is seen at the end.
+            self.moved |= self.honest;
+        }
+    }
+
+    fn moved(&mut self, group: &Group, ack: MoveAck) {
+        let asked = self.unanswered.remove(&ack.id);
+        assert!(matches!(asked, Some(Asked::Move)) || !self.honest, "this was not asked");
+        let good = self.left.ids.asked(ack.id).is_none_or(|asked| asked.good);
+        assert!(good, "what was not signed is done");
+        self.left.ids.answered(ack.id, Ok(ack.others.0), &|id| group.id(id));
     }
 
     fn acknowledged(&mut self, ack: &PushAck) {
         let is = (ack.blob_id, ack.run);
-        let was = self.left.acknowledged.insert(ack.cursor.get(), is);
+        let log = self.log.expect("it was welcomed to one");
+        let was = self.left.acknowledged.entry(log).or_default().insert(ack.cursor.get(), is);
         assert!(was.is_none_or(|was| was == is), "one row for two envelopes");
         self.known_run(ack.cursor.get(), ack.run);
         if let Some(Asked::Push(asked)) = self.unanswered.remove(&ack.id) {
-            assert!(asked == ack.blob_id || !self.left.honest, "another envelope than was pushed");
+            assert!(asked == ack.blob_id || !self.honest, "another envelope than was pushed");
         }
     }
 
     fn page(&mut self, page: Page) {
         self.unanswered.remove(&page.id);
-        let Some((after, rows_max)) = self.pulls.get_mut(&page.id).filter(|_| self.left.honest) else { return };
+        let Some((after, rows_max)) = self.pulls.get_mut(&page.id).filter(|_| self.honest) else { return };
         assert_eq!(page.after.get(), *after, "pages are contiguous");
         assert!(page.rows.0.len() <= *rows_max, "more rows than were asked for");
         *after += page.rows.0.len() as u64;

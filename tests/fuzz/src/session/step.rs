@@ -25,6 +25,24 @@ pub(super) enum Step {
     Raw { kind: u8, content: Vec<u8> },
     /// Sends bytes that need not be a frame.
     Bytes { bytes: Vec<u8> },
+    /// Says that the group is known by one of its ids from now on, and that others are over: one bit for each.
+    Move { to: u8, over: u8, flaw: Flaw },
+    /// Hangs up and comes again, by one of the group's ids.
+    Again { id: u8 },
+}
+
+/// How a MOVE is wrong.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flaw {
+    None,
+    /// The new id's key has signed nothing.
+    Unsigned,
+    /// Signed for another connection.
+    Replayed,
+    /// Signed by the new id's key in the place of the old one's.
+    Squatted,
+    /// The new id is over, too.
+    OntoItself,
 }
 
 /// How a greeting is wrong.
@@ -47,6 +65,8 @@ pub(super) enum Twist {
     Cut {
         len: u8,
     },
+    /// Of a device that knows of no MOVE.
+    Older,
 }
 
 /// What an envelope is like that a device pushes. Nobody but a member can tell whether it opens.

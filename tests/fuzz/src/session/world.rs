@@ -1,13 +1,18 @@
 //! The relay that the sessions are with, and who looks after each of them what is left.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use sync_core::keys::{DeviceKey, EpochSecret};
+use bytes::Bytes;
+use sync_core::keys::{DeviceKey, EpochSecret, RelayAuthKey};
 use sync_relay::{Config, harness::Harness};
 use sync_types::{
-    BlobHash, BlobId, DeviceId, DeviceMsg, ErrorCode, FrameBuffer, LogId, RelayId, RelayMsg, Run,
+    BlobHash, BlobId, DeviceId, DeviceMsg, ErrorCode, FrameBuffer, LogId, RelayGroupId, RelayId, RelayMsg, RequestId,
+    Run,
     limits::{PAGE_ROWS_MAX, PROTOCOL_VERSION},
-    message::{Hello, Pull, RowKind},
+    message::{Hello, Move, Over, Pull, RowKind, features},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -18,7 +23,8 @@ use tokio::{
 
 use super::{
     device::{Device, Left},
-    step::Step,
+    ids::IDS,
+    step::{Flaw, Step},
 };
 
 /// Longer than any answer takes on any machine: what takes longer does not come.
@@ -31,15 +37,16 @@ pub(super) const RELAY: RelayId = RelayId::from_bytes([5; 32]);
 
 /// A relay, and how often it was used.
 pub(super) struct World {
-    pub(super) sessions: usize,
+    pub(super) lives: usize,
     harness: Harness,
     runtime: Runtime,
     _folder: TempDir,
 }
 
-/// A group on the relay, made for one session.
+/// A group on the relay, made for one life.
 pub(super) struct Group {
-    epoch: EpochSecret,
+    /// One for each of its ids.
+    epochs: [EpochSecret; IDS],
     /// The device that is tried, and the one that looks afterwards.
     pub(super) devices: [DeviceId; 2],
 }
@@ -53,12 +60,49 @@ impl Group {
             seed[31] = device;
             DeviceKey::from_seed(&seed).device_id()
         });
-        Self { epoch: EpochSecret::from_bytes(&seed), devices }
+        let epochs = std::array::from_fn(|id| {
+            let mut seed = seed;
+            seed[30] = u8::try_from(id).expect("few");
+            EpochSecret::from_bytes(&seed)
+        });
+        Self { epochs, devices }
     }
 
-    /// A greeting as it should be.
-    pub(super) fn hello(&self, device: &DeviceId) -> Hello {
-        let auth = self.epoch.relay_auth(&RELAY);
+    fn auth(&self, id: usize) -> RelayAuthKey {
+        self.epochs[id].relay_auth(&RELAY)
+    }
+
+    /// What the relay knows it by.
+    pub(super) fn id(&self, id: usize) -> RelayGroupId {
+        self.auth(id).relay_group_id()
+    }
+
+    /// A MOVE, as it should be but for its flaw.
+    pub(super) fn moving(&self, id: RequestId, to: usize, over: &[(usize, Bytes)], flaw: Flaw) -> Move {
+        let device = &self.devices[usize::from(flaw == Flaw::Replayed)];
+        let (new, ends) = (self.auth(to), (device, &RELAY, &EXPORTER));
+        let group = new.relay_group_id();
+        let over = over.iter().map(|(id, package)| {
+            let old = self.auth(*id);
+            let signs = if flaw == Flaw::Squatted { &new } else { &old };
+            let signature = signs.sign_move(ends, &group, package).to_vec().into();
+            Over { group: old.relay_group_id(), auth_public: old.public(), signature, package: package.clone() }
+        });
+        let signature =
+            if flaw == Flaw::Unsigned { Bytes::new() } else { new.sign_move(ends, &group, &[]).to_vec().into() };
+        Move {
+            id,
+            group,
+            auth_public: new.public(),
+            signature,
+            over: over.collect::<Vec<_>>().into(),
+            remaining: self.devices.to_vec().into(),
+        }
+    }
+
+    /// A greeting by one of its ids, as it should be.
+    pub(super) fn hello(&self, id: usize, device: &DeviceId) -> Hello {
+        let auth = self.auth(id);
         Hello {
             version: PROTOCOL_VERSION,
             group: auth.relay_group_id(),
@@ -66,7 +110,7 @@ impl Group {
             last_cursor: sync_types::RelayCursor::START,
             log_id: None,
             signature: auth.sign_hello(device, &RELAY, &EXPORTER).to_vec().into(),
-            features: 0,
+            features: features::MOVE,
         }
     }
 }
@@ -82,39 +126,79 @@ impl World {
         config.limits.messages_burst = 48;
         config.limits.messages_per_minute = 1;
         config.limits.groups_per_ip_hour = 1_000_000_000;
+        config.storage.max_groups = 1_000_000;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let harness = runtime.block_on(Harness::open(config, RELAY)).expect("an empty folder");
-        Self { sessions: 0, harness, runtime, _folder: folder }
+        Self { lives: 0, harness, runtime, _folder: folder }
     }
 
-    /// One device's session, and what it leaves behind.
-    pub(super) fn session(&mut self, steps: Vec<Step>) {
-        self.sessions += 1;
-        let group = Group::new(self.sessions);
-        let device = Device::new(&group);
-        let left = self.runtime.block_on(async {
-            let (ours, theirs) = duplex(STREAM);
-            let serving = self.harness.session(group.devices[0], EXPORTER, theirs);
-            let (code, ()) = tokio::join!(serving, device.live(steps, ours));
-            device.leave(code)
-        });
-        self.runtime.block_on(async {
-            let (ours, theirs) = duplex(STREAM);
-            let serving = self.harness.session(group.devices[1], EXPORTER, theirs);
-            let (code, log) = tokio::join!(serving, read_log(&group, ours));
-            assert_eq!(code, 0, "who only reads is not sent away");
-            compare(&left, &log);
-        });
+    /// One device's life, and what it leaves behind.
+    pub(super) fn live(&mut self, steps: Vec<Step>) {
+        self.lives += 1;
+        let group = Group::new(self.lives);
+        let mut left = Left::default();
+        for (id, steps) in sessions(steps) {
+            let device = Device::new(&group, id, left);
+            left = self.runtime.block_on(async {
+                let (ours, theirs) = duplex(STREAM);
+                let serving = self.harness.session(group.devices[0], EXPORTER, theirs);
+                let (code, ()) = tokio::join!(serving, device.live(steps, ours));
+                device.leave(code)
+            });
+        }
+        let mut logs = BTreeMap::new();
+        for id in left.ids.met.clone() {
+            self.runtime.block_on(async {
+                let (ours, theirs) = duplex(STREAM);
+                let serving = self.harness.session(group.devices[1], EXPORTER, theirs);
+                let (code, found) = tokio::join!(serving, look(&group, id, ours));
+                match found {
+                    Found::Log(log_id, log) => {
+                        assert_eq!(code, 0, "who only reads is not sent away");
+                        assert!(left.ids.may_live(id), "a log under an id that is over");
+                        logs.insert(log_id, log);
+                    }
+                    Found::Packages(packages) => {
+                        assert_eq!(code, u64::from(ErrorCode::GroupMoved.number()));
+                        left.ids.told(id, &packages);
+                    }
+                }
+            });
+        }
+        compare(&left, &logs);
     }
+}
+
+/// The steps of each session, and the id by which the device comes.
+fn sessions(steps: Vec<Step>) -> Vec<(usize, Vec<Step>)> {
+    let mut sessions = vec![(0, Vec::new())];
+    for step in steps {
+        if let Step::Again { id } = step {
+            sessions.push((usize::from(id) % IDS, Vec::new()));
+        } else {
+            sessions.last_mut().expect("there is one").1.push(step);
+        }
+    }
+    sessions
 }
 
 /// A log as another device reads it: each row's blob id and run.
 type Log = BTreeMap<u64, (BlobId, Run)>;
 
-async fn read_log(group: &Group, mut stream: DuplexStream) -> Log {
+/// What there is under an id.
+enum Found {
+    Log(LogId, Log),
+    Packages(Vec<Bytes>),
+}
+
+async fn look(group: &Group, id: usize, mut stream: DuplexStream) -> Found {
     let (mut buffer, mut log, mut run) = (FrameBuffer::default(), Log::new(), Run::START);
-    say(&mut stream, &group.hello(&group.devices[1]).into()).await;
-    let RelayMsg::Welcome(welcome) = hear(&mut stream, &mut buffer).await else { panic!("a member is let in") };
+    say(&mut stream, &group.hello(id, &group.devices[1]).into()).await;
+    let answer = hear(&mut stream, &mut buffer).await;
+    if let RelayMsg::Moved(moved) = answer {
+        return Found::Packages(moved.packages.0);
+    }
+    let RelayMsg::Welcome(welcome) = answer else { panic!("a member is let in: {answer:?}") };
     assert_ne!(welcome.log_id, LogId::from_bytes([0; 16]));
     while (log.len() as u64) < welcome.max_cursor.get() {
         let after = sync_types::RelayCursor::new(log.len() as u64);
@@ -128,19 +212,26 @@ async fn read_log(group: &Group, mut stream: DuplexStream) -> Log {
                 Some(RowKind::Yours) | None => panic!("this device pushed nothing"),
             };
             run = run.then(&blob_id);
+            assert!(log.values().all(|(other, _)| *other != blob_id), "a blob is in a log once");
             log.insert(log.len() as u64 + 1, (blob_id, run));
         }
     }
-    log
+    Found::Log(welcome.log_id, log)
 }
 
 /// Nothing was acknowledged that is not there, and nothing is there that was not pushed.
-fn compare(left: &Left, log: &Log) {
-    for (cursor, acknowledged) in &left.acknowledged {
-        assert_eq!(log.get(cursor), Some(acknowledged), "row {cursor} was acknowledged");
+fn compare(left: &Left, logs: &BTreeMap<LogId, Log>) {
+    let everywhere: BTreeSet<_> = logs.values().flat_map(Log::values).map(|(blob_id, _)| *blob_id).collect();
+    for (log_id, acknowledged) in &left.acknowledged {
+        for (cursor, row) in acknowledged {
+            match logs.get(log_id) {
+                Some(log) => assert_eq!(log.get(cursor), Some(row), "row {cursor} was acknowledged"),
+                None => assert!(everywhere.contains(&row.0), "row {cursor} was in a log that became a part of another"),
+            }
+        }
     }
     if left.honest {
-        let unknown = log.values().find(|(blob_id, _)| !left.pushed.contains(blob_id));
+        let unknown = everywhere.iter().find(|blob_id| !left.pushed.contains(blob_id));
         assert_eq!(unknown, None, "nobody pushed this");
     }
 }
