@@ -128,8 +128,9 @@ pub struct Roster {
     members: BTreeMap<DeviceId, Member>,
     /// Whom each device let in.
     invited: BTreeMap<DeviceId, BTreeSet<DeviceId>>,
-    /// The commits whose secrets a device was given when it joined.
-    given: BTreeMap<DeviceId, BTreeSet<EntryHash>>,
+    /// The commits whose secrets a device was given when it joined, by each of the entries that let it in. There are
+    /// several where a member stopped over one, and another let the device in.
+    given: BTreeMap<DeviceId, Vec<BTreeSet<EntryHash>>>,
     /// Every entry that was taken, but for names and commits. Its order is that of [`Self::head`].
     entries: BTreeMap<EntryHash, Bytes>,
     /// In the order they were taken: an inviter's before those of whom it let in.
@@ -297,7 +298,7 @@ impl Roster {
         self.keep(hash, payload);
         let JoinRequest { device, kem_public, profile, .. } = joined.request;
         self.invited.entry(joined.inviter).or_default().insert(device);
-        self.given.entry(device).or_default().extend(joined.heads);
+        self.given.entry(device).or_default().push(joined.heads.into_iter().collect());
         let member = Member {
             device,
             kem_public,
@@ -416,7 +417,7 @@ impl Roster {
     /// Whether nobody who was removed with a new key had the secret of this epoch: that of a commit, or the group's
     /// first.
     pub(crate) fn is_clean(&self, epoch: Option<&Commit>) -> bool {
-        self.history.is_clean(epoch, |device| epoch.is_some_and(|commit| self.was_given(device, commit)))
+        self.history.is_clean(epoch, |device| epoch.is_some_and(|commit| self.may_have_got(device, commit)))
     }
 
     /// Whether a member has the secret of this commit's epoch, as far as is known here.
@@ -445,9 +446,18 @@ impl Roster {
         }
     }
 
+    /// By whichever entry it came: nobody else can tell which of them ended in its being given anything.
     fn was_given(&self, device: &DeviceId, commit: &Commit) -> bool {
-        let given = self.given.get(device).into_iter().flatten();
-        given.into_iter().any(|head| self.history.is_within(&commit.hash, head))
+        let given = self.given.get(device).map(Vec::as_slice).unwrap_or_default();
+        !given.is_empty() && given.iter().all(|heads| self.leads_to(heads, commit))
+    }
+
+    fn may_have_got(&self, device: &DeviceId, commit: &Commit) -> bool {
+        self.given.get(device).into_iter().flatten().any(|heads| self.leads_to(heads, commit))
+    }
+
+    fn leads_to(&self, heads: &BTreeSet<EntryHash>, commit: &Commit) -> bool {
+        heads.iter().any(|head| self.history.is_within(&commit.hash, head))
     }
 
     /// The count that a new name of this device takes.
