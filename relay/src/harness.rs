@@ -1,8 +1,13 @@
-//! A relay without sockets: its real sessions and its real store, over streams in memory. For the fuzzers.
+//! For tests: a relay without sockets, and the configuration of one with them.
 //!
-//! **Absent on purpose:** QUIC, HTTP and the tasks that clean up. Nothing here happens by itself.
+//! [`Harness`] is a relay's real sessions and its real store, over streams in memory. **Absent on purpose:** QUIC, HTTP and
+//! the tasks that clean up. Nothing in it happens by itself.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
 use sync_types::{DeviceId, RelayId};
 use tokio::io::DuplexStream;
@@ -15,6 +20,23 @@ use crate::{
     request::hello::Peer,
     state::State,
 };
+
+/// For a relay that many devices at one address use at once: on loopback, at ports that are free, and with no limit that
+/// counts by address.
+pub fn loopback(data_dir: &Path) -> Config {
+    let mut config = Config::default();
+    let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    config.server.quic_bind = free;
+    config.server.http_bind = free;
+    config.storage.data_dir = data_dir.to_path_buf();
+    config.limits.messages_burst = 1_000_000;
+    config.limits.connections_per_ip = 1_000;
+    config.limits.groups_per_ip_hour = 1_000;
+    config.limits.invites_per_minute = 1_000;
+    config.limits.claims_per_minute = 1_000;
+    config.limits.misses_per_minute = 1_000;
+    config
+}
 
 /// See the [module](self).
 pub struct Harness(Arc<State>);

@@ -13,7 +13,7 @@ use sync_bridge::{
     Settings, SyncHandle,
     dto::{Badge, Connection, PushOptions, PushState, Wait},
 };
-use sync_relay::{Config, Relay};
+use sync_relay::{Relay, harness::loopback};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,15 +41,8 @@ struct TestRelay {
 impl TestRelay {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut config = Config::default();
-        config.server.quic_bind = "127.0.0.1:0".parse().expect("an address");
-        config.server.http_bind = "127.0.0.1:0".parse().expect("an address");
-        config.storage.data_dir = dir.path().to_path_buf();
-        config.limits.connections_per_ip = 1_000;
-        config.limits.invites_per_minute = 1_000;
-        config.limits.claims_per_minute = 1_000;
         let runtime = tokio::runtime::Runtime::new().expect("starts");
-        let relay = runtime.block_on(Relay::bind(config)).expect("binds");
+        let relay = runtime.block_on(Relay::bind(loopback(dir.path()))).expect("binds");
         let address = format!("http://{}", relay.http_addr());
         runtime.spawn(relay.run());
         Self { runtime, address, _dir: dir }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
-use sync_relay::{Config, Relay};
+use sync_relay::{Relay, harness::loopback};
 use tauri_plugin_sync::sync_bridge::{
     Answer, Backend, BridgeError, Joined, PairRequest, PairingEvent, SecretsChoice, Settings, SyncHandle,
     dto::PushOptions,
@@ -40,7 +40,7 @@ impl TestRelay {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let runtime = tokio::runtime::Runtime::new().expect("starts");
-        let relay = runtime.block_on(Relay::bind(config(&dir))).expect("binds");
+        let relay = runtime.block_on(Relay::bind(loopback(dir.path()))).expect("binds");
         let address = format!("http://{}", relay.http_addr());
         runtime.spawn(relay.run());
         Self { _runtime: runtime, address, _dir: dir }
@@ -51,22 +51,11 @@ impl TestRelay {
     }
 }
 
-fn config(dir: &TempDir) -> Config {
-    let mut config = Config::default();
-    config.server.quic_bind = "127.0.0.1:0".parse().expect("an address");
-    config.server.http_bind = "127.0.0.1:0".parse().expect("an address");
-    config.storage.data_dir = dir.path().to_path_buf();
-    config.limits.connections_per_ip = 1_000;
-    config.limits.invites_per_minute = 1_000;
-    config.limits.claims_per_minute = 1_000;
-    config
-}
-
 /// The id of a relay that nobody runs.
 pub(crate) fn relay_id() -> String {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let runtime = tokio::runtime::Runtime::new().expect("starts");
-    let relay = runtime.block_on(Relay::bind(config(&dir))).expect("binds");
+    let relay = runtime.block_on(Relay::bind(loopback(dir.path()))).expect("binds");
     relay.id().to_string()
 }
 

@@ -7,7 +7,7 @@ use sync_client::{
     Blob, InviteEvent, InviteSession, JoinEvent, JoinSession, OpenOptions, ProfileConfig, PushOptions, RelayBackend,
     SecretsChoice, SyncClient,
 };
-use sync_relay::{Config, Handle, Relay};
+use sync_relay::{Handle, Relay, harness::loopback};
 use sync_types::{ErrorCode, InviteCode, InviteLink, LocalCursor};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -25,25 +25,10 @@ pub(crate) struct TestRelay {
     running: Option<(Handle, JoinHandle<()>)>,
 }
 
-fn config(dir: &Path, quic: SocketAddr, http: SocketAddr) -> Config {
-    let mut config = Config::default();
-    config.server.quic_bind = quic;
-    config.server.http_bind = http;
-    config.storage.data_dir = dir.to_path_buf();
-    config.limits.messages_burst = 1_000_000;
-    config.limits.connections_per_ip = 1_000;
-    config.limits.groups_per_ip_hour = 1_000;
-    config.limits.invites_per_minute = 1_000;
-    config.limits.claims_per_minute = 1_000;
-    config.limits.misses_per_minute = 1_000;
-    config
-}
-
 impl TestRelay {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-        let relay = Relay::bind(config(dir.path(), any, any)).await.expect("binds");
+        let relay = Relay::bind(loopback(dir.path())).await.expect("binds");
         let (quic, http, ticket, id) = (relay.quic_addr(), relay.http_addr(), relay.ticket(), relay.id().to_string());
         let running = Some((relay.handle(), tokio::spawn(relay.run())));
         Self { dir, quic, http, ticket, id, running }
@@ -58,7 +43,9 @@ impl TestRelay {
 
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
-        let relay = Relay::bind(config(self.dir.path(), self.quic, self.http)).await.expect("binds again");
+        let mut config = loopback(self.dir.path());
+        (config.server.quic_bind, config.server.http_bind) = (self.quic, self.http);
+        let relay = Relay::bind(config).await.expect("binds again");
         self.running = Some((relay.handle(), tokio::spawn(relay.run())));
     }
 
