@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import * as Y from 'yjs'
 
 import { bodyOf, write } from '../src/notes/document.js'
-import { decode, encode, type Message } from '../src/notes/message.js'
+import { ASK, decode, encode, type Message } from '../src/notes/message.js'
 import { NoteStore } from '../src/notes/store.js'
 import { Carrier } from '../src/sync/carrier.js'
 import { FakePlugin, failure, status } from './support/plugin.js'
@@ -155,6 +155,26 @@ test('a device that is let in is given every note whole', async () => {
   await carrier.send()
   await carrier.welcome()
   expect(pushedNotes()).toEqual([A, A])
+})
+
+test('a gap asks the other devices for everything, once, and who is asked publishes every note', async () => {
+  await carrier.settle(plugin.inGroup('group'))
+  await store.save({ note: A, update: saying('one') })
+  plugin.fails['push'] = failure('offline')
+  const gap = { kind: 'gap', sender: 's', first: 1, last: 2 } as const
+  await carrier.hear(gap)
+  await carrier.hear(gap)
+  plugin.fails = {}
+  await carrier.send()
+  expect(plugin.pushed.map((blob) => decode(blob)).filter((message) => message === 'ask')).toHaveLength(1)
+  // It is no answer to itself.
+  await carrier.fetch()
+  expect(plugin.pushed).toHaveLength(2)
+  plugin.receive(encode({ note: ASK, update: new Uint8Array() }))
+  await carrier.fetch()
+  await carrier.send()
+  expect((decode(plugin.pushed.at(-1) as Uint8Array) as Message).note).toBe(A)
+  expect(plugin.pushed).toHaveLength(3)
 })
 
 const relay = {

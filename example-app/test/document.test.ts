@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import * as Y from 'yjs'
 
 import * as note from '../src/notes/document.js'
-import { decode, encode } from '../src/notes/message.js'
+import { ASK, decode, encode } from '../src/notes/message.js'
 
 const ID = '6f1c1e0a-58a1-4b7e-9d2c-0123456789ab'
 
@@ -22,6 +22,18 @@ test('what two people write at once in one text is both there', () => {
   meet(phone, laptop)
   expect(note.bodyOf(phone).toString()).toBe('oat milk and six eggs')
   expect(note.bodyOf(laptop).toString()).toBe('oat milk and six eggs')
+})
+
+test('a word that is put together letter by letter undoes nothing that came meanwhile', () => {
+  const doc = new Y.Doc()
+  const body = note.bodyOf(doc)
+  note.write(doc, body, 'one three', 1)
+  const others: Y.YTextEvent['delta'][] = []
+  body.observe((event) => others.push(event.delta))
+  const since = { shown: body.toString(), others }
+  note.write(doc, body, 'zero, one three', 2)
+  note.write(doc, body, 'one two three', 3, since)
+  expect(body.toString()).toBe('zero, one two three')
 })
 
 test('a tick lands on the item that was ticked, whatever the other device did to the list', () => {
@@ -67,7 +79,7 @@ test('what was deleted takes no room, and changes may come twice and in any orde
   const state = note.merged(...updates)
   expect(state.length).toBeLessThan(500)
   const other = new Y.Doc()
-  for (const update of [...updates.toReversed(), state, ...updates]) Y.applyUpdate(other, update)
+  for (const update of [...[...updates].reverse(), state, ...updates]) Y.applyUpdate(other, update)
   expect(note.bodyOf(other).toString()).toBe('short')
 })
 
@@ -87,6 +99,7 @@ test('a blob says which note and what changed, and nothing else is taken for one
   expect(decode(blob)).toEqual({ note: ID, update })
   expect(decode(Uint8Array.of(2, ...blob.slice(1)))).toBe('tooNew')
   expect(decode(blob.slice(0, 17))).toBe('damaged')
+  expect(decode(encode({ note: ASK, update: new Uint8Array() }))).toBe('ask')
   expect(decode(blob.slice(0, -1))).toBe('damaged')
   expect(decode(new Uint8Array())).toBe('damaged')
   expect(() => encode({ note: 'not one', update })).toThrow(TypeError)

@@ -82,8 +82,8 @@ test('what waits of one note goes as one, past other notes, and large ones go al
 
 test('blobs are applied with their cursor, again without effect, and not for a group that was left', async () => {
   await store.adopt('group')
-  const blob = { cursor: 3, payload: encode({ note: A, update: saying('theirs') }) }
-  expect((await store.apply('group', [blob]))?.map(({ note }) => note)).toEqual([A])
+  const blob = { cursor: 3, own: false, payload: encode({ note: A, update: saying('theirs') }) }
+  expect((await store.apply('group', [blob]))?.changes.map(({ note }) => note)).toEqual([A])
   await store.apply('group', [blob])
   expect((await store.all()).map(({ state }) => textOf(state))).toEqual(['theirs'])
   expect(await store.place()).toEqual({ group: 'group', cursor: 3 })
@@ -98,8 +98,8 @@ test('a blob that this version cannot read is put aside, holds up nothing, and i
   await store.adopt('group')
   const good = encode({ note: A, update: saying('good') })
   await store.apply('group', [
-    { cursor: 1, payload: Uint8Array.of(9, ...good.slice(1)) },
-    { cursor: 2, payload: good },
+    { cursor: 1, own: false, payload: Uint8Array.of(9, ...good.slice(1)) },
+    { cursor: 2, own: false, payload: good },
   ])
   expect((await store.place()).cursor).toBe(2)
   expect(await store.readAside('group')).toEqual({ changes: [], left: 1 })
@@ -114,7 +114,7 @@ test('a blob that this version cannot read is put aside, holds up nothing, and i
 test('another group gets everything and owes nothing of the old one', async () => {
   await store.adopt('old')
   await store.save({ note: A, update: saying('kept') })
-  await store.apply('old', [{ cursor: 5, payload: encode({ note: B, update: saying('from there') }) }])
+  await store.apply('old', [{ cursor: 5, own: false, payload: encode({ note: B, update: saying('from there') }) }])
   await store.adopt('new')
   expect(await store.place()).toEqual({ group: 'new', cursor: 0 })
   expect(await pushAll()).toEqual(['a: kept', 'b: from there'])

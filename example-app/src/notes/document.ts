@@ -8,7 +8,7 @@
 
 import * as Y from 'yjs'
 
-import { splice } from './text.js'
+import { type Delta, moved, splice } from './text.js'
 
 /** Where changes come from that a person makes in this window. Those that come with another origin are saved already. */
 export const HERE = 'here'
@@ -50,10 +50,14 @@ export const bodyOf = (doc: Y.Doc): Y.Text => doc.getText('body')
 const itemsOf = (doc: Y.Doc): Y.Array<SharedItem> => doc.getArray('items')
 const aboutOf = (doc: Y.Doc): Y.Map<number | boolean> => doc.getMap('about')
 
-/** Makes a shared text say what a person made of it. */
-export function write(doc: Y.Doc, text: Y.Text, wanted: string, now: number): void {
-  const change = splice(text.toString(), wanted)
-  if (!change) return
+/**
+ * Makes a shared text say what a person made of it. What others changed since the person's field last showed it all is not
+ * undone by that.
+ */
+export function write(doc: Y.Doc, text: Y.Text, wanted: string, now: number, since?: { shown: string; others: Delta[] }): void {
+  const typed = splice(since ? since.shown : text.toString(), wanted)
+  if (!typed) return
+  const change = since ? moved(typed, since.others) : typed
   edit(doc, now, () => {
     if (change.remove > 0) text.delete(change.at, change.remove)
     if (change.insert) text.insert(change.at, change.insert)

@@ -4,7 +4,7 @@
  * ```text
  * version (1) | note (16) | Yjs update
  * ```
- * The sync carries bytes and looks at none of them; this is the app's own format, and its version is the app's.
+ * A note of nothing but zeros, and no update, asks for everything. The sync carries bytes and looks at none of them; this is the app's own format, and its version is the app's.
  */
 
 import * as Y from 'yjs'
@@ -16,6 +16,12 @@ export interface Message {
   /** What changed, as Yjs has it. */
   update: Uint8Array
 }
+
+/** A device misses changes that no relay has any more, and asks the others to publish every note whole. */
+export type Ask = 'ask'
+
+/** Stands for the note where it is {@link Ask}. */
+export const ASK = '00000000-0000-0000-0000-000000000000'
 
 /** Why a blob can't be read here. Of a newer version it may be later, once the app is. */
 export type Unreadable = 'tooNew' | 'damaged'
@@ -33,9 +39,10 @@ export function encode({ note, update }: Message): Uint8Array {
 }
 
 /** The message of a blob, or why there is none. It comes from another device: anything may be in it. */
-export function decode(blob: Uint8Array): Message | Unreadable {
-  if (blob.length <= HEAD_LEN || blob[0] === 0) return 'damaged'
+export function decode(blob: Uint8Array): Message | Ask | Unreadable {
+  if (blob.length < HEAD_LEN || blob[0] === 0) return 'damaged'
   if (blob[0] !== VERSION) return 'tooNew'
+  if (blob.length === HEAD_LEN) return idOf(blob.subarray(1)) === ASK ? 'ask' : 'damaged'
   const update = blob.slice(HEAD_LEN)
   try {
     Y.decodeUpdate(update)

@@ -13,12 +13,21 @@
 
 import { merged } from './document.js'
 import { type Database, NOWHERE, openDatabase, type Place, type StoredNote } from './database.js'
-import { decode, type Message } from './message.js'
+import { ASK, decode, type Message } from './message.js'
 
 /** A blob to be applied: its place in the log, and what it says. */
 export interface Arrived {
   cursor: number
   payload: Uint8Array
+  /** This device pushed it. */
+  own: boolean
+}
+
+/** What blobs came to. */
+export interface Applied {
+  changes: Message[]
+  /** A device asks for every note whole. */
+  asked: boolean
 }
 
 /** The next thing to push: a note's changes as one, and the places in the outbox that it takes care of. */
@@ -124,16 +133,21 @@ export class NoteStore {
   // ── In ──
 
   /**
-   * Applies blobs, and remembers that they are. What it returns are the changes, for windows that show the notes. Blobs of
+   * Applies blobs, and remembers that they are. What it returns is for windows that show the notes. Blobs of
    * a group that the device has left meanwhile are not applied: undefined.
    */
-  async apply(group: string, blobs: Arrived[]): Promise<Message[] | undefined> {
+  async apply(group: string, blobs: Arrived[]): Promise<Applied | undefined> {
     const tx = this.#db.transaction(['notes', 'aside', 'place'], 'readwrite')
     const place = (await tx.objectStore('place').get('sync')) ?? NOWHERE
     if (place.group !== group) return undefined
     const changes: Message[] = []
-    for (const { cursor, payload } of blobs) {
+    let asked = false
+    for (const { cursor, payload, own } of blobs) {
       const message = decode(payload)
+      if (message === 'ask') {
+        asked ||= !own
+        continue
+      }
       const state = typeof message === 'string' ? undefined : (await tx.objectStore('notes').get(message.note))?.state
       const after = typeof message === 'string' ? undefined : mergedIfSound(state, message.update)
       if (after === undefined || typeof message === 'string') {
@@ -147,7 +161,7 @@ export class NoteStore {
     const cursor = blobs.reduce((newest, blob) => Math.max(newest, blob.cursor), place.cursor)
     await tx.objectStore('place').put({ group, cursor }, 'sync')
     await tx.done
-    return changes
+    return { changes, asked }
   }
 
   /** Tries again what could not be read. Returns how much still can't. */
@@ -155,11 +169,11 @@ export class NoteStore {
     const tx = this.#db.transaction('aside')
     const readable: Arrived[] = []
     for (let at = await tx.store.openCursor(); at; at = await at.continue()) {
-      if (typeof decode(at.value) !== 'string') readable.push({ cursor: at.key, payload: at.value })
+      if (typeof decode(at.value) !== 'string') readable.push({ cursor: at.key, payload: at.value, own: false })
     }
     await tx.done
-    const changes = (await this.apply(group, readable)) ?? []
-    return { changes, left: await this.#db.count('aside') }
+    const applied = await this.apply(group, readable)
+    return { changes: applied?.changes ?? [], left: await this.#db.count('aside') }
   }
 
   // ── Groups ──
@@ -193,6 +207,17 @@ export class NoteStore {
       for (const { id, state } of await tx.objectStore('notes').getAll()) {
         await tx.objectStore('outbox').add({ note: id, update: state })
       }
+    }
+    await tx.done
+  }
+
+  /** Asks the other devices for every note whole: changes are missing that no relay has any more. */
+  async ask(): Promise<void> {
+    const tx = this.#db.transaction(['outbox', 'place'], 'readwrite')
+    const { group } = (await tx.objectStore('place').get('sync')) ?? NOWHERE
+    const waiting = await tx.objectStore('outbox').getAll()
+    if (group !== null && !waiting.some(({ note }) => note === ASK)) {
+      await tx.objectStore('outbox').add({ note: ASK, update: new Uint8Array() })
     }
     await tx.done
   }

@@ -11,7 +11,7 @@ export interface Splice {
 }
 
 /** A change as a shared text tells it. */
-export type Delta = { retain?: number; insert?: unknown; delete?: number }[]
+export type Delta = { retain?: number | undefined; insert?: unknown; delete?: number | undefined }[]
 
 /**
  * The one splice that makes `after` of `before`; undefined if they are the same. It never cuts a character in two that
@@ -42,6 +42,13 @@ export function caretAfter(caret: number, delta: Delta): number {
     if (removed !== undefined && place < caret) caret = Math.max(place, caret - removed)
   }
   return caret
+}
+
+/** The same splice after others' changes that came before it was known. */
+export function moved(change: Splice, others: Delta[]): Splice {
+  const start = others.reduce(caretAfter, change.at)
+  const end = others.reduce(caretAfter, change.at + change.remove)
+  return { ...change, at: start, remove: Math.max(0, end - start) }
 }
 
 const isHigh = (text: string, index: number): boolean => (text.charCodeAt(index) & 0xfc00) === 0xd800

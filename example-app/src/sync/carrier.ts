@@ -60,13 +60,15 @@ export class Carrier {
         if (this.#relays !== 1) return
         await this.#store.arrived(event.pushId)
         return this.tellUnsettled()
+      case 'gap':
+        await this.#store.ask()
+        return this.send()
       case 'deviceJoined':
       case 'deviceRenamed':
       case 'deviceRemoved':
       case 'devicePresence':
       case 'connected':
       case 'disconnected':
-      case 'gap':
       case 'parked':
       case 'keyRotated':
       case 'relayRegressed':
@@ -122,12 +124,14 @@ export class Carrier {
     const { group, cursor } = await this.#store.place()
     if (group === null) return
     let applied = cursor
+    let asked = false
     try {
       for (let more = true; more; ) {
         const { blobs, hasMore } = await pull(applied, PAGE)
-        const changes = await this.#store.apply(group, blobs)
-        if (!changes) return
-        if (changes.length > 0) this.#listener.onChanges(changes)
+        const page = await this.#store.apply(group, blobs)
+        if (!page) return
+        if (page.changes.length > 0) this.#listener.onChanges(page.changes)
+        asked ||= page.asked
         applied = blobs.at(-1)?.cursor ?? applied
         more = hasMore && blobs.length > 0
       }
@@ -137,10 +141,12 @@ export class Carrier {
       await this.#store.rewind()
       return this.#fetchAll()
     }
+    if (asked) await this.#store.publishAll()
     if (applied > (await lastCursor())) await ack(applied)
     const { changes, left } = await this.#store.readAside(group)
     if (changes.length > 0) this.#listener.onChanges(changes)
     this.#listener.onUnreadable(left)
+    if (asked) void this.send()
   }
 
   async #attempt(act: () => Promise<void>): Promise<void> {

@@ -1,0 +1,122 @@
+/** What the app says to people: sentences for somebody who has never heard of keys. */
+
+import { type Badge, type ErrorCode, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
+
+/** A badge: its sign, its word, and whether it is good news. */
+export interface BadgeWords {
+  sign: string
+  word: string
+}
+
+const BADGES: Record<Badge | 'alone', BadgeWords> = {
+  synced: { sign: '☁✓', word: 'Synced' },
+  pending: { sign: '☁⏳', word: 'Syncing' },
+  failed: { sign: '☁✗', word: 'Needs attention' },
+  offline: { sign: '☁', word: 'Offline' },
+  alone: { sign: '◌', word: 'On this device only' },
+}
+
+/** The badge of the app: of a device without others it says just that. */
+export function badgeWords(badge: Badge, paired: boolean): BadgeWords {
+  return BADGES[paired ? badge : 'alone']
+}
+
+/** What a note's badge means. */
+export const NOTE_BADGES: Record<Badge, string> = {
+  synced: 'Synced',
+  pending: 'Changes on their way to your other devices',
+  failed: 'Changes here cannot be sent',
+  offline: 'Changes here will be sent when you are online',
+}
+
+/** How it all stands, in a sentence or two. */
+export function statusSentence(status: Status | undefined): string {
+  if (!status) return 'Looking how things stand…'
+  if (status.removed) return 'This device was removed from your devices. Its notes are still here, but they sync no more.'
+  if (status.identityReused) return 'A copy of this device is in use somewhere. To sync again, leave and connect this device anew.'
+  if (status.groupId === null) return 'Your notes are on this device only.'
+  switch (status.badge) {
+    case 'synced':
+      return 'Everything you wrote is on the relay, and everything from your other devices is here.'
+    case 'pending':
+      return pendingSentence(status)
+    case 'failed':
+      return status.parked.length > 0
+        ? `${counted(status.parked.length, 'change')} from another device cannot be opened here. Nothing is lost; updating the app may help.`
+        : (status.relays.map(relaySentence).find(Boolean) ?? 'Something does not go on by itself.')
+    case 'offline':
+      return 'The relay cannot be reached. Go on writing: everything is kept here and sent when it is back.'
+  }
+}
+
+function pendingSentence({ pending, unread }: Status): string {
+  const parts = [pending > 0 && `${pending} to send`, unread > 0 && `${unread} to receive`].filter(Boolean)
+  return parts.length > 0 ? `Syncing: ${parts.join(', ')}.` : 'Syncing…'
+}
+
+/** What is wrong with a relay, if anything is. */
+export function relaySentence({ problem, refilling }: Relay): string | undefined {
+  if (problem) return errorSentence(new SyncError(problem, PROBLEMS[problem] ?? 'The relay cannot be used right now.'))
+  return refilling ? 'The relay lost some of what it had; this device gives it back.' : undefined
+}
+
+const PROBLEMS: Partial<Record<ErrorCode, string>> = {
+  group_full: 'The relay has no more room for your notes. It frees some with time, or its operator can raise the limit.',
+  storage_full: 'The relay is full. Its operator has to make room, or you use another relay.',
+  rate_limited: 'The relay asks to slow down. Sending goes on by itself in a moment.',
+  relay_identity_changed:
+    'Another relay answers at this address than before. If its operator says that is right, add it as a new relay.',
+  version_unsupported: 'The relay and this app do not understand each other. Update the older one.',
+}
+
+const ERRORS: Partial<Record<ErrorCode, string>> = {
+  ...PROBLEMS,
+  offline: 'The relay cannot be reached. Check the network, or the relay’s address in the settings.',
+  timed_out: 'That took too long. It goes on by itself as soon as the connection is better.',
+  invalid_code: 'That is neither a code of sixteen letters and digits nor a whole link. Look again at the other device.',
+  wrong_code: 'The code was not right, and each code can be tried only once. Make a new one on the other device.',
+  code_expired: 'The code is too old. Make a new one on the other device.',
+  invite_not_found: 'There is no invitation with this code. Check it, or make a new one: codes work once, for ten minutes.',
+  invite_claimed: 'Another device used this code already. If that was not you, make a new one.',
+  pairing_denied: 'It was cancelled, here or on the other device. Nothing was shared.',
+  pairing_failed: 'The two devices did not come to an agreement. Make a new code and try again.',
+  already_in_group: 'This device is connected to others already. Leave them first.',
+  other_app: 'That code belongs to another app.',
+  removed: 'This device was removed from your devices.',
+  not_safe_to_leave: 'Some changes are on no other device or relay yet.',
+  group_too_large: 'You have as many devices as possible. Remove one first.',
+  keychain_unavailable: 'The system’s keychain cannot be used. Unlock it, and try again.',
+  key_missing: 'The keys of this device are gone from the keychain. Leave, and connect this device anew.',
+  local_full: 'This device has no room left. Free some, and it goes on.',
+  local_storage: 'The sync cannot write to this device’s disk.',
+  profile_in_use: 'Another copy of this app is running. Close it first.',
+  blob_too_large: 'A note is too large to be sent. Shorten it.',
+  relay_unknown: 'No relay was found at that address. It looks like https://relay.example.org.',
+  unsupported_tier: 'This version of the app cannot use that kind of relay.',
+}
+
+/** What went wrong and what to do. What the app has no words for, the plugin has. */
+export function errorSentence(error: SyncError): string {
+  const sentence = ERRORS[error.code] ?? error.message
+  return /[.!?]$/.test(sentence) ? sentence : `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}.`
+}
+
+/** When a device was last there. */
+export function seenWords(online: boolean, lastSeen: number | null, now: number): string {
+  if (online) return 'Online'
+  if (lastSeen === null) return 'Not seen yet'
+  const minutes = Math.max(0, Math.round((now - lastSeen) / 60_000))
+  if (minutes < 2) return 'Seen just now'
+  if (minutes < 120) return `Seen ${minutes} minutes ago`
+  const hours = Math.round(minutes / 60)
+  return hours < 48 ? `Seen ${hours} hours ago` : `Seen ${Math.round(hours / 24)} days ago`
+}
+
+/** How long a code still works. */
+export function remaining(ms: number): string {
+  const seconds = Math.max(0, Math.ceil(ms / 1000))
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
+}
+
+/** So many of them. */
+export const counted = (count: number, one: string): string => `${count} ${one}${count === 1 ? '' : 's'}`
