@@ -273,7 +273,10 @@ impl SyncClient {
         // A crash in between leaves secrets that nothing refers to, and that the next group's overwrite.
         self.inner.store.leave_group(LocalLogId::from_bytes(random())).await?;
         self.inner.secrets.delete().await?;
-        self.inner.shown.send_replace(Shown::new(status::without_group(), &Routes::default()));
+        let alone = status::without_group();
+        self.inner.shown.send_replace(Shown::new(alone.clone(), &Routes::default()));
+        // The engine that told of changes has ended, and this is one. Nobody may be listening.
+        let _ = self.inner.events.send(SyncEvent::StatusChanged(Arc::new(alone)));
         Ok(())
     }
 

@@ -283,6 +283,31 @@ async fn listeners_hear_of_blobs_and_the_slow_are_told_what_they_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn listeners_hear_that_a_device_has_left_its_group_and_of_the_next_one() {
+    trace();
+    let relay = TestRelay::start().await;
+    let [phone, laptop] = paired(&relay).await;
+    in_step(&laptop).await;
+    let mut events = laptop.subscribe();
+    let told = async |events: &mut sync_client::EventStream, relays: usize| {
+        let told = async {
+            loop {
+                match events.next().await.expect("an event") {
+                    SyncEvent::StatusChanged(status) if status.relays.len() == relays => break,
+                    SyncEvent::Happened(_) | SyncEvent::StatusChanged(_) | SyncEvent::Missed(_) => {}
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("is told")
+    };
+    laptop.leave_group(false).await.expect("everything is synced");
+    told(&mut events, 0).await;
+    assert_eq!(code(laptop.device_id()), ErrorCode::NoGroup);
+    pair(&phone, &laptop).await;
+    told(&mut events, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn disconnected_means_nothing_goes_out_until_connected_again() {
     trace();
     let relay = TestRelay::start().await;

@@ -1,0 +1,67 @@
+/** The real relay, on ports of its own. */
+
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+
+import { RELAY } from './built.js'
+import { freePort, Processes } from './processes.js'
+import { until } from './wait.js'
+
+export class Relay {
+  readonly address: string
+  readonly #processes: Processes
+  readonly #log: string
+  readonly #data: string
+
+  private constructor(
+    folder: string,
+    private readonly quic: number,
+    private readonly http: number,
+  ) {
+    mkdirSync(folder, { recursive: true })
+    this.address = `http://127.0.0.1:${http}`
+    this.#log = join(folder, 'log')
+    this.#data = join(folder, 'data')
+    this.#processes = new Processes(this.#log)
+  }
+
+  static async start(folder: string): Promise<Relay> {
+    const relay = new Relay(folder, await freePort(), await freePort())
+    await relay.start()
+    return relay
+  }
+
+  /** Starts it, with what it had. */
+  async start(): Promise<void> {
+    this.#processes.start(RELAY, [
+      ...['--quic-bind', `127.0.0.1:${this.quic}`, '--http-bind', `127.0.0.1:${this.http}`],
+      ...['--data-dir', this.#data, '--limits-invites-per-minute', '100', '--limits-claims-per-minute', '100'],
+      ...['--limits-connections-per-ip', '100'],
+    ])
+    await until('the relay answers', async () => (await fetch(`${this.address}/health`)).ok)
+  }
+
+  /** Stops it. */
+  async stop(): Promise<void> {
+    this.#processes.signal('SIGTERM')
+    await until('the relay has ended', () => this.#processes.running().length === 0)
+  }
+
+  /** It goes on running, and does nothing any more. */
+  hang(): void {
+    this.#processes.signal('SIGSTOP')
+  }
+
+  /** It goes on after that. */
+  wakeUp(): void {
+    this.#processes.signal('SIGCONT')
+  }
+
+  log(): string {
+    return readFileSync(this.#log, 'utf8')
+  }
+
+  end(): void {
+    this.#processes.end()
+  }
+}
