@@ -107,6 +107,7 @@ describe.each(DRESSES)('%s', (dress, kind) => {
   test('it fits into a narrow window', async () => {
     const { relay, device } = world()
     const phone = await device('phone', await relay(), { ...kind, screen: '400x760x24' })
+    await phone.page.resize(400, 740)
     await look(phone, `${dress} narrow 1 first run`)
     await phone.note('Shopping', 'For the weekend')
     await look(phone, `${dress} narrow 2 a note`)

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 
+import { until } from './support/wait.js'
 import { agree, connect, showInvite, world } from './support/world.js'
 
 test('two devices are connected by the code on the screen, and what is written on one is on the other', async () => {
@@ -53,6 +54,21 @@ test('a picture without an invitation is no way in, and says so', async () => {
   writeFileSync(text, 'no picture at all')
   await lap.write('Choose a picture of the QR code', text)
   await lap.sees('This file is no picture that can be read here.')
+})
+
+test('the camera is offered where there is one, and shows what it sees', async () => {
+  const { newcomer } = world()
+  const [without, having] = await Promise.all([newcomer('without'), newcomer('having', { camera: true })])
+  for (const notes of [without, having]) {
+    await notes.settings()
+    await notes.press('Join a device that has a code')
+  }
+  await having.press('Use the camera')
+  await until('the camera’s picture is there', () =>
+    having.page.run<boolean>(`() => document.querySelector('video')?.videoWidth > 0 && !document.querySelector('video').paused`),
+  )
+  await having.picture('camera')
+  expect(await without.hasButton('Use the camera')).toBe(false)
 })
 
 test('a wrong code is said to be wrong on both screens, and the right one is burnt by it', async () => {

@@ -3,7 +3,7 @@
 import { ERROR_CODES, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
-import { badgeWords, errorSentence, remaining, seenWords, statusSentence } from '../src/sync/words.js'
+import { errorSentence, remaining, seenWords, statusSentence } from '../src/sync/words.js'
 import { status } from './support/plugin.js'
 
 test.each([...ERROR_CODES])('%s is a sentence', (code) => {
@@ -11,7 +11,6 @@ test.each([...ERROR_CODES])('%s is a sentence', (code) => {
 })
 
 test('a device without others is not called offline', () => {
-  expect(badgeWords('offline', false).word).toBe('On this device only')
   expect(statusSentence(status())).toBe('Your notes are on this device only.')
 })
 

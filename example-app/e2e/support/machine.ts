@@ -17,6 +17,8 @@ export interface Kind {
   dark?: boolean
   /** Nobody has unlocked its keychain, for there is none. */
   keychain?: boolean
+  /** It has a camera. */
+  camera?: boolean
   /** The screen, as X has it. */
   screen?: string
 }
@@ -52,11 +54,12 @@ export class Machine {
     }
   }
 
-  static async start(folder: string, { dark = false, keychain = true, screen = SCREEN }: Kind = {}): Promise<Machine> {
+  static async start(folder: string, { dark = false, keychain = true, camera = false, screen = SCREEN }: Kind = {}): Promise<Machine> {
     for (const name of ['data', 'config', 'cache', 'run']) mkdirSync(join(folder, name), { recursive: true, mode: 0o700 })
     const processes = new Processes(join(folder, 'log'))
     const bus = `unix:path=${join(folder, 'run', 'bus')}`
     const machine = new Machine(folder, await display(processes, screen), bus, dark, processes)
+    if (camera) machine.env['NOTES_TRIAL_CAMERA'] = '1'
     processes.start('dbus-daemon', ['--session', '--nofork', '--nopidfile', '--address', bus], machine.env)
     await until('the bus is there', () => existsSync(join(folder, 'run', 'bus')))
     if (keychain) {

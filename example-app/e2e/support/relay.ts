@@ -1,6 +1,6 @@
 /** The real relay, on ports of its own. */
 
-import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { RELAY } from './built.js'
@@ -10,7 +10,6 @@ import { until } from './wait.js'
 export class Relay {
   readonly address: string
   readonly #processes: Processes
-  readonly #log: string
   readonly #data: string
 
   private constructor(
@@ -20,9 +19,8 @@ export class Relay {
   ) {
     mkdirSync(folder, { recursive: true })
     this.address = `http://127.0.0.1:${http}`
-    this.#log = join(folder, 'log')
     this.#data = join(folder, 'data')
-    this.#processes = new Processes(this.#log)
+    this.#processes = new Processes(join(folder, 'log'))
   }
 
   static async start(folder: string): Promise<Relay> {
@@ -55,10 +53,6 @@ export class Relay {
   /** It goes on after that. */
   wakeUp(): void {
     this.#processes.signal('SIGCONT')
-  }
-
-  log(): string {
-    return readFileSync(this.#log, 'utf8')
   }
 
   end(): void {

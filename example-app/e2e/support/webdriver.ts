@@ -71,6 +71,11 @@ export class WebDriver {
     await this.#call('POST', '/window', { handle })
   }
 
+  /** Makes the window that large. */
+  async resize(width: number, height: number): Promise<void> {
+    await this.#call('POST', '/window/rect', { x: 0, y: 0, width, height })
+  }
+
   /** Closes the window, as its own button does. */
   async closeWindow(): Promise<void> {
     await this.#call('DELETE', '/window')

@@ -1,6 +1,8 @@
 //! Notes on all of a person's devices. The notes are the pages' business; what is here is how the app starts.
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
+#[cfg(target_os = "linux")]
+mod camera;
 mod trial;
 mod window;
 

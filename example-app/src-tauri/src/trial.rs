@@ -1,22 +1,36 @@
 //! A second device on one machine, to try sync out with: `NOTES_TRIAL_DIR=/tmp/laptop` in a development build.
 //!
 //! It has its notes, its profile and its keys in that folder, in a file that is not sealed, and knows nothing of the app that
-//! runs beside it. In a release build the variable means nothing.
+//! runs beside it. `NOTES_TRIAL_CAMERA=1` gives the pages a camera, on Linux. In a release build neither means anything.
 
 use std::path::{Path, PathBuf};
 
-/// See the [module](self).
-pub(crate) struct Trial(Option<PathBuf>);
+/// See the head of this file.
+pub(crate) struct Trial {
+    dir: Option<PathBuf>,
+    #[cfg(target_os = "linux")]
+    camera: bool,
+}
 
 impl Trial {
     /// As the environment says.
     pub(crate) fn of_environment() -> Self {
-        let dir = std::env::var_os("NOTES_TRIAL_DIR").filter(|dir| cfg!(debug_assertions) && !dir.is_empty());
-        Self(dir.map(PathBuf::from))
+        let said = |name| std::env::var_os(name).filter(|value| cfg!(debug_assertions) && !value.is_empty());
+        Self {
+            dir: said("NOTES_TRIAL_DIR").map(PathBuf::from),
+            #[cfg(target_os = "linux")]
+            camera: said("NOTES_TRIAL_CAMERA").is_some(),
+        }
     }
 
     /// Its folder, if this is one.
     pub(crate) fn dir(&self) -> Option<&Path> {
-        self.0.as_deref()
+        self.dir.as_deref()
+    }
+
+    /// The pages get a camera that the web view draws itself.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn camera(&self) -> bool {
+        self.camera
     }
 }

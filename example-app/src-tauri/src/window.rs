@@ -25,7 +25,10 @@ pub(crate) fn open<R: Runtime>(app: &AppHandle<R>, label: &str, trial: &Trial) -
     if let Some(dir) = trial.dir() {
         window = window.data_directory(dir.join("pages"));
     }
-    window.build().map(drop)
+    let window = window.build()?;
+    #[cfg(target_os = "linux")]
+    crate::camera::allow(&window, trial.camera())?;
+    Ok(drop(window))
 }
 
 /// Brings the app to the front: somebody started it again, or followed a link.

@@ -2,23 +2,16 @@
 
 import { type Badge, type ErrorCode, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
 
-/** A badge: its sign, its word, and whether it is good news. */
-export interface BadgeWords {
-  sign: string
-  word: string
-}
+/** The badge of the app: that of the sync, and of a device without others just that. */
+export type AppBadge = Badge | 'alone'
 
-const BADGES: Record<Badge | 'alone', BadgeWords> = {
-  synced: { sign: '☁✓', word: 'Synced' },
-  pending: { sign: '☁⏳', word: 'Syncing' },
-  failed: { sign: '☁✗', word: 'Needs attention' },
-  offline: { sign: '☁', word: 'Offline' },
-  alone: { sign: '◌', word: 'On this device only' },
-}
-
-/** The badge of the app: of a device without others it says just that. */
-export function badgeWords(badge: Badge, paired: boolean): BadgeWords {
-  return BADGES[paired ? badge : 'alone']
+/** What it says. */
+export const BADGES: Record<AppBadge, string> = {
+  synced: 'Synced',
+  pending: 'Syncing',
+  failed: 'Needs attention',
+  offline: 'Offline',
+  alone: 'On this device only',
 }
 
 /** What a note's badge means. */
