@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sync-bench", &["sync-client", "sync-core", "sync-types"], &[]),
     ("sync-fuzz", &["sync-core", "sync-relay", "sync-types"], &[]),
     ("tauri-plugin-sync", &["sync-bridge"], &["sync-relay"]),
+    ("example-app", &["tauri-plugin-sync"], &[]),
     ("xtask", &[], &[]),
 ];
 

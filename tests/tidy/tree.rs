@@ -38,8 +38,10 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
         let path = entry.expect("the workspace is readable").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
-            // What git and cargo keep here is not ours. A target folder says so itself, whatever its name.
-            if name != ".git" && name != "target" && name != "node_modules" && !path.join("CACHEDIR.TAG").exists() {
+            // What git and cargo keep here is not ours, nor is what a build writes. A target folder says so itself, whatever its
+            // name.
+            let built = [".git", "target", "node_modules", "dist", "dist-js", "gen"].contains(&&*name);
+            if !built && !path.join("CACHEDIR.TAG").exists() {
                 walk(&path, paths);
             }
         } else {

@@ -7,9 +7,10 @@
 
 mod fuzz;
 mod generated;
-mod guest;
+mod pages;
 mod setup;
 mod step;
+mod windows;
 
 use std::{env, process::ExitCode};
 
@@ -24,7 +25,7 @@ cargo xtask fuzz SECONDS [--only TARGET]
                                bytes that nobody would send, to everything that reads them, for that long in all
 cargo xtask fuzz --keep [--only TARGET]
                                chooses what the tests try again from all that fuzzing has found
-cargo xtask e2e                the tests on real processes alone
+cargo xtask e2e                the tests on real processes and in real windows alone
 cargo xtask bench [--json FILE] [--only NAME]
                                figures of the release build beside baselines from the same run
 ";
@@ -62,21 +63,24 @@ fn demo() -> Result<(), Failed> {
 
 fn test() -> Result<(), Failed> {
     check()?;
-    guest::test()?;
-    tests("tests", &[]).env("SYNC_BIN_DIR", step::built_programs()).run()
+    pages::test()?;
+    tests("tests", &[]).env("SYNC_BIN_DIR", step::built_programs()).run()?;
+    windows::test()
 }
 
 fn check() -> Result<(), Failed> {
     setup::ensure_for_plugin()?;
     let generated = generated::Files::now();
     let lints = ["--", "--deny", "warnings"];
+    // The example's program holds its pages.
+    pages::build()?;
+    pages::check()?;
     cargo("format", &["fmt", "--all", "--check"]).run()?;
     cargo("lints", &["clippy", "--workspace", "--all-targets"]).args(&lints).run()?;
     cargo("lints, all features", &["clippy", "--workspace", "--all-targets", "--all-features"]).args(&lints).run()?;
     cargo("documentation", &["doc", "--workspace", "--all-features", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings")
         .run()?;
-    guest::check()?;
     generated.unchanged()?;
     tests("tidy", &["--test", "tidy"]).run()
 }
@@ -95,10 +99,12 @@ fn fuzz(args: &[&str]) -> Result<(), Failed> {
 
 fn e2e() -> Result<(), Failed> {
     setup::ensure_for_plugin()?;
+    pages::build()?;
     tests("build", &["--no-run"]).run()?;
     tests("end to end", &["--test", "e2e", "--test", "faults", "--test", "hard", "--test", "privacy"])
         .env("SYNC_BIN_DIR", step::built_programs())
-        .run()
+        .run()?;
+    windows::test()
 }
 
 fn bench(args: &[&str]) -> Result<(), Failed> {

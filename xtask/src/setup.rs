@@ -62,10 +62,15 @@ const PLUGIN: &[Tool] = &[
     Tool {
         program: "npm",
         package: "npm",
-        why: "it runs the checks and tests of guest-js, which are skipped without",
+        why: "it builds the pages, whose checks and tests are skipped without",
         needed: false,
     },
+    Tool { program: "Xvfb", package: "xvfb", why: IN_WINDOWS, needed: false },
+    Tool { program: "WebKitWebDriver", package: "webkit2gtk-driver", why: IN_WINDOWS, needed: false },
+    Tool { program: "import", package: "imagemagick", why: IN_WINDOWS, needed: false },
 ];
+
+const IN_WINDOWS: &str = "the example's stories in real windows, which are skipped without";
 
 /// A library, as pkg-config calls it.
 const WEBKIT: &str = "webkit2gtk-4.1";

@@ -1,6 +1,12 @@
 //! One command of a developer command: announced, run, timed.
 
-use std::{env, ffi::OsStr, path::PathBuf, process::Command, time::Instant};
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
 /// The repository's root.
 pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -52,6 +58,12 @@ impl Step {
     /// With these arguments too.
     pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// In that folder.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
         self
     }
 

@@ -1,0 +1,48 @@
+//! The example app in real windows: driven by WebDriver, on displays that nobody sees.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    pages::{self, EXAMPLE},
+    setup,
+    step::{Failed, ROOT, Step, built_programs, cargo},
+};
+
+/// The programs that give a story a computer of its own.
+const TAKES: [&str; 5] = ["Xvfb", "WebKitWebDriver", "import", "dbus-daemon", "gnome-keyring-daemon"];
+
+/// Newer ones are for Tauri 3.
+const DRIVER_VERSION: &str = "2.1.0";
+
+/// Runs the stories. The app, its pages and the relay have to be built.
+///
+/// # Errors
+/// [`Failed`].
+pub(crate) fn test() -> Result<(), Failed> {
+    if !pages::possible()? {
+        return Ok(());
+    }
+    if let Some(missing) = TAKES.iter().find(|program| !setup::installed(program)) {
+        return pages::skipped(&format!("windows take {missing}")).map(drop);
+    }
+    let driver = driver()?;
+    Step::new("windows", "npm")
+        .within(&Path::new(ROOT).join(EXAMPLE))
+        .args(&["run", "--silent", "e2e"])
+        .env("SYNC_BIN_DIR", built_programs())
+        .env("TAURI_DRIVER", driver)
+        .run()
+}
+
+/// The program between WebDriver and the web view's own. Built once.
+fn driver() -> Result<PathBuf, Failed> {
+    let tools = built_programs().join("../tools");
+    let driver = tools.join("bin/tauri-driver");
+    if !driver.is_file() {
+        let root = tools.to_string_lossy();
+        cargo("tauri-driver", &["install", "tauri-driver", "--version", DRIVER_VERSION, "--locked", "--quiet"])
+            .args(&["--root", &root])
+            .run()?;
+    }
+    Ok(driver)
+}
