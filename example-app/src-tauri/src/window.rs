@@ -25,10 +25,10 @@ pub(crate) fn open<R: Runtime>(app: &AppHandle<R>, label: &str, trial: &Trial) -
     if let Some(dir) = trial.dir() {
         window = window.data_directory(dir.join("pages"));
     }
-    let window = window.build()?;
+    let opened = window.build();
     #[cfg(target_os = "linux")]
-    crate::camera::allow(&window, trial.camera())?;
-    Ok(drop(window))
+    let opened = opened.and_then(|window| crate::camera::allow(&window, trial.camera()).map(|()| window));
+    opened.map(drop)
 }
 
 /// Brings the app to the front: somebody started it again, or followed a link.
