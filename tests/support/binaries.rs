@@ -18,6 +18,8 @@ pub enum Binary {
     Relay,
     /// `sync-cli`
     Cli,
+    /// The example app. It is built only where somebody has built it: `SYNC_BIN_DIR` has to be set.
+    Example,
 }
 
 impl Binary {
@@ -25,6 +27,7 @@ impl Binary {
         match self {
             Self::Relay => "sync-relay",
             Self::Cli => "sync-cli",
+            Self::Example => "example-app",
         }
     }
 

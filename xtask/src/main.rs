@@ -17,7 +17,8 @@ use std::{env, process::ExitCode};
 use step::{Failed, Step, cargo};
 
 const USAGE: &str = "\
-cargo xtask demo               a relay and two devices in this terminal, one of them killed on the way
+cargo xtask demo               a relay and two devices in this terminal, one of them killed on the way; then the
+                               example app in two windows, where there is a display
 cargo xtask test               everything CI runs: check, then all tests
 cargo xtask check              formatting, lints, documentation, the arrows between the crates
 cargo xtask sim N [--seed S]   N simulated lives of a group, from seed S on
@@ -58,7 +59,8 @@ fn demo() -> Result<(), Failed> {
         .run()?;
     cargo("demo", &["run", "--quiet", "--package", "sync-tests", "--example", "demo"])
         .env("SYNC_BIN_DIR", step::built_programs())
-        .run()
+        .run()?;
+    windows::demo()
 }
 
 fn test() -> Result<(), Failed> {

@@ -1,11 +1,14 @@
 //! The example app in real windows: driven by WebDriver, on displays that nobody sees.
 
-use std::path::{Path, PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     pages::{self, EXAMPLE},
     setup,
-    step::{Failed, ROOT, Step, built_programs, cargo},
+    step::{Failed, ROOT, Step, announce, built_programs, cargo},
 };
 
 /// The programs that give a story a computer of its own.
@@ -31,6 +34,27 @@ pub(crate) fn test() -> Result<(), Failed> {
         .args(&["run", "--silent", "e2e"])
         .env("SYNC_BIN_DIR", built_programs())
         .env("TAURI_DRIVER", driver)
+        .run()
+}
+
+/// Shows the app in two windows, in step, until both are closed.
+///
+/// # Errors
+/// [`Failed`].
+pub(crate) fn demo() -> Result<(), Failed> {
+    let display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| env::var_os(name).is_some_and(|it| !it.is_empty()));
+    if cfg!(target_os = "linux") && !display {
+        announce("  There is no display here: the example app in two windows is left out.");
+        return Ok(());
+    }
+    setup::ensure_for_plugin()?;
+    if !pages::possible()? {
+        return Ok(());
+    }
+    pages::build()?;
+    cargo("build the example app", &["build", "--package", "example-app", "--features", "custom-protocol"]).run()?;
+    cargo("two windows", &["run", "--quiet", "--package", "sync-tests", "--example", "demo-windows"])
+        .env("SYNC_BIN_DIR", built_programs())
         .run()
 }
 
