@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use sync_types::{BlobHash, DeviceId, Envelope, Kind, LocalCursor, LogId, RelayCursor, RelayId, Run, Seq};
+use sync_types::{BlobHash, BlobId, DeviceId, Envelope, Kind, LocalCursor, LogId, RelayCursor, RelayId, Run, Seq};
 
 use super::{device::Device, disk::Disk, log::Log, names, relay::Relay, removals, world::World};
 use crate::{
@@ -68,6 +68,8 @@ pub(super) struct Truth {
     sealed: BTreeMap<(DeviceId, Seq), BlobHash>,
     /// Relays that were wiped or restored.
     lossy: BTreeSet<RelayId>,
+    /// What a relay lost last, and who can tell: those that had read on, or pushed, beyond what was left.
+    lost: BTreeMap<(RelayId, BlobId), BTreeSet<DeviceId>>,
     /// Who has to notice which relay's loss: what they had read of it.
     unnoticed: BTreeMap<(DeviceId, RelayId), Unnoticed>,
     /// Missing envelopes the app was told of.
@@ -170,12 +172,31 @@ impl Truth {
     /// A relay's log ends earlier now than it did, or is another one: whoever read further has to notice.
     pub(super) fn lost(&mut self, relay: &Relay, devices: &[Device]) {
         self.lossy.insert(relay.id);
+        let mut witnesses = BTreeSet::new();
         for device in devices {
             let Some(state) = device.knows_of(&relay.id) else { continue };
             let head = relay.logs().find(|log| log.id == state.log_id).map_or(0, Log::head);
+            if state.pulled.get() > head || state.mark.is_some_and(|(cursor, _)| cursor.get() > head) {
+                witnesses.insert(device.id);
+            }
             if state.pulled.get() > head {
                 let unnoticed = Unnoticed { log_id: state.log_id, read: (state.pulled, state.run), head };
                 self.unnoticed.entry((device.id, relay.id)).or_insert(unnoticed);
+            }
+        }
+        for blob_id in relay.gone() {
+            self.lost.insert((relay.id, *blob_id), witnesses.clone());
+        }
+    }
+
+    /// A device has met another log on a relay than the one it had read, because the group was moved meanwhile: it
+    /// begins anew, and of the other nothing is left to notice.
+    pub(super) fn met(&mut self, device: DeviceId, ops: &[StoreOp]) {
+        for op in ops {
+            let StoreOp::Relay { relay, state } = op else { continue };
+            let place = (device, *relay);
+            if self.unnoticed.get(&place).is_some_and(|unnoticed| unnoticed.log_id != state.log_id) {
+                self.unnoticed.remove(&place);
             }
         }
     }
@@ -225,7 +246,7 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
                 continue;
             }
             let Some(envelope) = &row.envelope else { continue };
-            if !state.disk.has_blob(&row.blob_id) && !is_of_nobody(world, state, log, envelope) {
+            if !state.disk.has_blob(&row.blob_id) && !is_of_nobody(world, state, (log, settled_ms), envelope) {
                 let sealed = Envelope::parse(envelope.clone()).ok().and_then(|envelope| {
                     Some((envelope.header().sender, seal::open(&world.keys, &envelope).ok()?.seq))
                 });
@@ -237,20 +258,24 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
 }
 
 /// Whether the envelope waits on the device's disk for a sender it knows nothing of, and rightly so: earlier ones of
-/// that sender, which say who it is, are not on the relay yet. Anybody who ever held the group's key can make such
-/// envelopes, so they don't count against "synced". Nor do those of removed devices, beyond what counts of them.
-fn is_of_nobody(world: &World, state: &Device, log: &Log, envelope: &Bytes) -> bool {
+/// that sender, which say who it is, are not on the relay yet, or have not been for long. Anybody who ever held the
+/// group's key can make such envelopes, so they don't count against "synced". Nor do those of removed devices, beyond
+/// what counts of them, nor what a stranger sealed under a key that this device was never given: anybody at all can make
+/// those.
+fn is_of_nobody(world: &World, state: &Device, (log, settled_ms): (&Log, u64), envelope: &Bytes) -> bool {
     let Ok(envelope) = Envelope::parse(envelope.clone()) else { return false };
     let Ok(body) = seal::open(&world.keys, &envelope) else { return false };
-    let sender = envelope.header().sender;
+    let (sender, key_id) = (envelope.header().sender, envelope.header().key_id);
     match state.engine.as_ref().map(|engine| engine.roster().standing(&sender)) {
         Some(Standing::Removed(cutoff)) => body.seq > cutoff.seq,
         Some(Standing::Stranger) => {
             let its_own =
                 world.devices.iter().filter(|device| device.id == sender).flat_map(|device| &device.disk.held);
-            let mut earlier = its_own.filter(|row| row.sender == sender && row.seq < body.seq);
-            let unknown = earlier.any(|row| !log.ever_had(&row.hash.blob_id()));
-            state.disk.waits(&envelope.hash()) && (unknown || !world.removals.is_empty())
+            let earlier = its_own.filter(|row| row.sender == sender && row.seq < body.seq);
+            let is_fresh = |blob_id: &BlobId| log.find(blob_id).is_some_and(|(_, row)| row.here_ms > settled_ms);
+            let unknown = earlier.map(|row| row.hash.blob_id()).any(|id| !log.ever_had(&id) || is_fresh(&id));
+            let has_key = state.engine.as_ref().is_some_and(|engine| engine.keys().get(&key_id).is_some());
+            !has_key || (state.disk.waits(&envelope.hash()) && (unknown || !world.removals.is_empty()))
         }
         Some(Standing::Member) | None => false,
     }
@@ -308,19 +333,13 @@ pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
     removals::nobody_outside_reads(world)?;
     names::everybody_agrees(world)?;
     let alive: BTreeSet<_> = survivors.iter().map(|device| world.devices[*device].id).collect();
-    for ((device, id), Unnoticed { log_id, read: (cursor, run), .. }) in
+    for ((device, id), Unnoticed { read: (cursor, run), .. }) in
         world.truth.unnoticed.iter().filter(|((device, _), _)| alive.contains(device))
     {
         // Refilled in the very order it had before, a log is the same again, and there is nothing to notice.
         let relay = world.relays.iter().find(|relay| relay.id == *id);
         let same = relay.is_some_and(|relay| relay.logs().any(|log| log.run_at(cursor.get()) == Some(*run)));
-        // Where the group was moved meanwhile the log is another one, and nobody is blamed for that.
-        let moved = !world.removals.is_empty()
-            && world
-                .devices
-                .iter()
-                .any(|state| state.id == *device && state.knows_of(id).is_some_and(|state| state.log_id != *log_id));
-        if !same && !moved {
+        if !same {
             return Err(Violation::new("6 tampering shows", format!("{device:?} never noticed what {id:?} lost")));
         }
     }
@@ -404,7 +423,8 @@ fn app_has_everything_once(world: &World, device: usize) -> Result<(), Violation
     Ok(())
 }
 
-/// What a relay lost is on it again, and so is everything that those who are left ever sealed.
+/// What a relay lost is on it again, if anybody is left who can tell that it was there, and so is everything that those
+/// who are left ever sealed.
 fn relays_are_full_again(world: &World) -> Result<(), Violation> {
     let alive: BTreeSet<_> = world.survivors().iter().map(|device| world.devices[*device].id).collect();
     for relay in &world.relays {
@@ -413,7 +433,9 @@ fn relays_are_full_again(world: &World) -> Result<(), Violation> {
             let lasting = world.devices[device].disk.held.iter().filter(|row| !is_short_lived(row));
             for row in lasting {
                 let blob_id = row.hash.blob_id();
-                let owed = alive.contains(&row.sender) || relay.ever_stored(&blob_id);
+                let witnesses = world.truth.lost.get(&(relay.id, blob_id));
+                let can_tell = witnesses.is_none_or(|devices| devices.iter().any(|device| alive.contains(device)));
+                let owed = alive.contains(&row.sender) || (relay.ever_stored(&blob_id) && can_tell);
                 if owed && !log.ever_had(&blob_id) {
                     let what = format!("{:?} lacks {:?} {} ({:?})", relay.id, row.sender, row.seq, row.kind);
                     let kind = if row.kind == Kind::Data { "1 no loss" } else { "1 no loss (control)" };

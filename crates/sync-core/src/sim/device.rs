@@ -31,6 +31,8 @@ pub(crate) struct Device {
     /// Written at the engine's leisure, and lost in a crash until then.
     pub(crate) notes: Vec<StoreOp>,
     pub(crate) sessions: BTreeMap<RelayId, SessionId>,
+    /// Counts attempts to connect to each relay, and their ends: one that was given up does not come up any more.
+    pub(crate) attempts: BTreeMap<RelayId, u64>,
     /// By how much its clock is wrong, in milliseconds.
     pub(crate) clock_ms: i64,
     /// A member of the group by now.
@@ -61,6 +63,7 @@ impl Device {
             boot: 0,
             notes: Vec::new(),
             sessions: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             clock_ms: 0,
             joined: false,
             dead: false,
@@ -75,6 +78,13 @@ impl Device {
 
     pub(crate) fn now(&self, now_ms: u64) -> Now {
         Now { mono_ms: now_ms, wall_ms: (WALL_MS + now_ms).saturating_add_signed(self.clock_ms) }
+    }
+
+    /// Whatever was tried to connect to a relay is over.
+    pub(crate) fn next_attempt(&mut self, relay: &RelayId) -> u64 {
+        let attempt = self.attempts.entry(*relay).or_default();
+        *attempt += 1;
+        *attempt
     }
 
     /// What it knows of a relay's log: the newest note of it, or what is stored.

@@ -67,6 +67,8 @@ pub(crate) struct Relay {
     ever: BTreeSet<BlobId>,
     /// What went with a database that was wiped or restored: nobody's fault but its operator's.
     lost: BTreeSet<BlobId>,
+    /// What of that went last.
+    gone: BTreeSet<BlobId>,
     sessions: BTreeMap<SessionId, Session>,
     pending: Vec<(SessionId, Push)>,
     acked: BTreeMap<DeviceId, u64>,
@@ -93,6 +95,7 @@ impl Relay {
             pending: Vec::new(),
             acked: BTreeMap::new(),
             lost: BTreeSet::new(),
+            gone: BTreeSet::new(),
             dice,
             protections,
         }
@@ -163,7 +166,8 @@ impl Relay {
     }
 
     pub(crate) fn wipe(&mut self) {
-        self.lost.extend(self.disk.logs.values().flat_map(|log| &log.ids));
+        let gone = self.disk.logs.values().flat_map(|log| log.ids.iter().copied()).collect();
+        self.lose(gone);
         self.disk = Database::default();
         self.copies.clear();
         self.acked.clear();
@@ -177,9 +181,8 @@ impl Relay {
     pub(crate) fn roll_back(&mut self) -> bool {
         if self.dice.chance(500) && self.logs().any(|log| !log.rows.is_empty()) {
             let few = self.dice.range(1, 5) as usize;
-            for log in self.disk.logs.values_mut() {
-                self.lost.extend(log.cut(few));
-            }
+            let gone = self.disk.logs.values_mut().flat_map(|log| log.cut(few)).collect();
+            self.lose(gone);
             return true;
         }
         if self.copies.is_empty() {
@@ -190,8 +193,18 @@ impl Relay {
         let before: BTreeSet<BlobId> = self.disk.logs.values().flat_map(|log| log.ids.iter().copied()).collect();
         self.disk = self.copies.pop().unwrap_or_default();
         let after: BTreeSet<BlobId> = self.disk.logs.values().flat_map(|log| log.ids.iter().copied()).collect();
-        self.lost.extend(before.difference(&after));
+        self.lose(before.difference(&after).copied().collect());
         true
+    }
+
+    fn lose(&mut self, gone: BTreeSet<BlobId>) {
+        self.lost.extend(&gone);
+        self.gone = gone;
+    }
+
+    /// What went when it was last wiped or restored.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &BlobId> {
+        self.gone.iter()
     }
 
     /// Envelopes whose time is over leave; what everybody has seen of that leaves altogether.

@@ -1,7 +1,7 @@
 //! Devices that are removed, keys that are rotated, and what a removed device does about it.
 
 use std::{
-    cell::RefCell,
+    cell::{RefCell, RefMut},
     collections::{BTreeMap, BTreeSet},
 };
 
@@ -16,6 +16,14 @@ use crate::{
     roster::{EntryHash, Roster},
 };
 
+/// See [`World::is_member`] and [`World::is_left`].
+#[derive(Debug, Default)]
+struct Left {
+    known: Vec<Option<usize>>,
+    members: BTreeSet<DeviceId>,
+    left: BTreeSet<DeviceId>,
+}
+
 /// Who was removed by whom, as persons meant it.
 #[derive(Debug, Default)]
 pub(super) struct Removals {
@@ -27,8 +35,8 @@ pub(super) struct Removals {
     kept_from: BTreeSet<(DeviceId, KeyId, EntryHash)>,
     /// Who was removed for good and by which commit, as the device that is about to act knows.
     outside: Vec<(DeviceId, EntryHash)>,
-    /// Who is left, by everything that anybody knows, and how many entries that was.
-    left: RefCell<(usize, BTreeSet<DeviceId>)>,
+    /// Who is left, by everything that anybody knows, and how many entries that was at each of them.
+    left: RefCell<Left>,
 }
 
 impl Removals {
@@ -72,26 +80,51 @@ impl World {
 
     /// Whether a device is a member, by everything that those know who are not gone. One that a void commit names may
     /// have been shut out by it, and is nobody that anything is promised to.
+    pub(super) fn is_member(&self, device: usize) -> bool {
+        self.removals.is_empty() || self.left().members.contains(&self.devices[device].id)
+    }
+
+    /// Whether a device is one of those that have to come to the same: a member that one of the others knows of. A
+    /// newcomer is not, whose inviter was shut out before anybody else had heard of it: nobody who could give it the
+    /// group's new key will ever know that it is there. It says so (`stale_key`).
     pub(super) fn is_left(&self, device: usize) -> bool {
-        if self.removals.is_empty() {
-            return true;
-        }
-        let devices = || self.devices.iter().filter(|device| device.joined && !device.dead);
-        let known = devices().map(|device| device.disk.roster.len()).sum();
-        let mut left = self.removals.left.borrow_mut();
-        if left.0 != known {
+        self.removals.is_empty() || self.left().left.contains(&self.devices[device].id)
+    }
+
+    fn left(&self) -> RefMut<'_, Left> {
+        let is_here = |device: &&Device| device.joined && !device.dead;
+        let known = self.devices.iter().map(|device| is_here(&device).then(|| device.disk.roster.len())).collect();
+        let mut cached = self.removals.left.borrow_mut();
+        if cached.known != known {
             let roster = self.known_to_all();
             let shut_out: BTreeSet<_> = roster.history().void().flat_map(|commit| commit.removed.keys()).collect();
             let members = roster.members().map(|member| member.device);
-            *left = (known, members.filter(|device| !shut_out.contains(device)).collect());
+            let members: BTreeSet<_> = members.filter(|device| !shut_out.contains(device)).collect();
+            let rosters = self.devices.iter().filter(is_here).filter(|device| members.contains(&device.id));
+            let rosters: BTreeMap<_, _> = rosters.map(|device| (device.id, self.roster_of([device]))).collect();
+            let mut left: BTreeSet<_> = rosters.keys().copied().collect();
+            while left.len() > 1 {
+                let knows = |one: &DeviceId, other: &DeviceId| rosters[one].entry_of(other).is_some();
+                let is_known = |device| left.iter().any(|other| other != device && knows(other, device));
+                let unknown: BTreeSet<_> = left.iter().filter(|device| !is_known(*device)).copied().collect();
+                if unknown.is_empty() {
+                    break;
+                }
+                left.retain(|device| !unknown.contains(device));
+            }
+            *cached = Left { known, members, left };
         }
-        left.1.contains(&self.devices[device].id)
+        cached
     }
 
     /// The roster that everything makes which those know who are not gone.
     fn known_to_all(&self) -> Roster {
-        let devices = self.devices.iter().filter(|device| device.joined && !device.dead);
-        let entries: BTreeSet<_> = devices.flat_map(|device| &device.disk.roster).collect();
+        self.roster_of(self.devices.iter().filter(|device| device.joined && !device.dead))
+    }
+
+    /// The roster that everything makes which these know.
+    fn roster_of<'a>(&self, devices: impl IntoIterator<Item = &'a Device>) -> Roster {
+        let entries: BTreeSet<_> = devices.into_iter().flat_map(|device| &device.disk.roster).collect();
         // The genesis first; everything else waits for what it builds on.
         let mut entries: Vec<_> = entries.into_iter().collect();
         entries.sort_by_key(|entry| entry.first() != Some(&1));

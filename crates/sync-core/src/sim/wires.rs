@@ -17,20 +17,24 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, device: usize, relay: RelayId) {
+        let attempt = self.devices[device].next_attempt(&relay);
         let Some(relay) = self.relay_index(&relay) else { return };
         let boot = self.devices[device].boot;
         if self.cuts.is_cut(device, relay) {
-            self.later(4_000, Happening::ConnectFailed { device, boot, relay });
+            self.later(4_000, Happening::ConnectFailed { device, boot, relay, attempt });
         } else {
             let delay = self.dice.range(1, 120);
-            self.later(delay, Happening::Connected { device, boot, relay });
+            self.later(delay, Happening::Connected { device, boot, relay, attempt });
         }
     }
 
-    pub(super) fn connected(&mut self, device: usize, boot: u64, relay: usize) -> Result<(), Violation> {
-        if !self.is_boot(device, boot) {
-            return Ok(());
-        }
+    /// Whether this is the attempt to connect that a device waits for.
+    pub(super) fn is_attempt(&self, device: usize, boot: u64, relay: usize, attempt: u64) -> bool {
+        let current = self.devices[device].attempts.get(&self.relays[relay].id);
+        self.is_boot(device, boot) && current == Some(&attempt)
+    }
+
+    pub(super) fn connected(&mut self, device: usize, relay: usize) -> Result<(), Violation> {
         let id = self.relays[relay].id;
         if !self.relays[relay].up || self.cuts.is_cut(device, relay) {
             return self.feed(device, Input::Lost { relay: id, reason: Some(ErrorCode::Offline) });

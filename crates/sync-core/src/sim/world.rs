@@ -56,8 +56,8 @@ impl Report {
 pub(super) enum Happening {
     Wake { device: usize, boot: u64 },
     Start { device: usize },
-    Connected { device: usize, boot: u64, relay: usize },
-    ConnectFailed { device: usize, boot: u64, relay: usize },
+    Connected { device: usize, boot: u64, relay: usize, attempt: u64 },
+    ConnectFailed { device: usize, boot: u64, relay: usize, attempt: u64 },
     Arrives { session: SessionId, frame: Frame },
     Broken { session: SessionId },
     ClosedByDevice { session: SessionId },
@@ -161,7 +161,7 @@ impl World {
             self.relays[relay].full = 0;
             self.relays[relay].holes = 0;
         }
-        for device in self.survivors() {
+        for device in self.members() {
             self.devices[device].disk_is_full = false;
             if self.devices[device].engine.is_none() {
                 self.start(device)?;
@@ -192,10 +192,18 @@ impl World {
             && check::survivors_agree(self)
     }
 
-    /// The members that are not gone for good.
+    /// The members that are not gone for good, and that others know of.
     pub(super) fn survivors(&self) -> Vec<usize> {
-        let here = |device: &usize| self.devices[*device].joined && !self.devices[*device].dead;
-        (0..self.devices.len()).filter(here).filter(|device| self.is_left(*device)).collect()
+        self.here().filter(|device| self.is_left(*device)).collect()
+    }
+
+    /// The members that are not gone for good.
+    fn members(&self) -> Vec<usize> {
+        self.here().filter(|device| self.is_member(*device)).collect()
+    }
+
+    fn here(&self) -> impl Iterator<Item = usize> {
+        (0..self.devices.len()).filter(|device| self.devices[*device].joined && !self.devices[*device].dead)
     }
 
     pub(super) fn play_until(&mut self, until_ms: u64) -> Result<(), Violation> {
@@ -231,9 +239,13 @@ impl World {
                     self.start(device)?;
                 }
             }
-            Happening::Connected { device, boot, relay } => self.connected(device, boot, relay)?,
-            Happening::ConnectFailed { device, boot, relay } => {
-                if self.is_boot(device, boot) {
+            Happening::Connected { device, boot, relay, attempt } => {
+                if self.is_attempt(device, boot, relay, attempt) {
+                    self.connected(device, relay)?;
+                }
+            }
+            Happening::ConnectFailed { device, boot, relay, attempt } => {
+                if self.is_attempt(device, boot, relay, attempt) {
                     let relay = self.relays[relay].id;
                     self.feed(device, Input::Lost { relay, reason: Some(ErrorCode::Offline) })?;
                 }
@@ -430,13 +442,17 @@ impl World {
     fn perform(&mut self, device: usize, action: Action) -> Result<(), Violation> {
         match action {
             Action::Store(ops) => self.store(device, ops)?,
-            Action::Note(ops) => self.devices[device].notes.extend(ops),
+            Action::Note(ops) => {
+                self.met(device, &ops);
+                self.devices[device].notes.extend(ops);
+            }
             Action::Load(load) => {
                 let (delay, boot) = (self.dice.range(0, 5), self.devices[device].boot);
                 self.later(delay, Happening::Loaded { device, boot, load });
             }
             Action::Connect { relay } => self.connect(device, relay),
             Action::Disconnect { relay } => {
+                self.devices[device].next_attempt(&relay);
                 if let Some(session) = self.devices[device].sessions.remove(&relay) {
                     if let Some(session) = self.sessions.get_mut(&session) {
                         session.device_open = false;
@@ -479,6 +495,7 @@ impl World {
             return Ok(());
         }
         self.truth.stored(&ops)?;
+        self.met(device, &ops);
         let state = &mut self.devices[device];
         let notes = std::mem::take(&mut state.notes);
         state.disk.apply(notes)?;
@@ -486,6 +503,12 @@ impl World {
         state.disk.apply(ops)?;
         removals::offered_from(self, device, offered);
         Ok(())
+    }
+
+    fn met(&mut self, device: usize, ops: &[StoreOp]) {
+        if !self.removals.is_empty() {
+            self.truth.met(self.devices[device].id, ops);
+        }
     }
 
     // ── What the app does ──
