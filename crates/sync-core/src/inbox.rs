@@ -492,7 +492,12 @@ impl Inbox {
                 self.commits_due = true;
                 Vec::new()
             }
-            Ok(Change::Renamed | Change::Waiting | Change::Kept) => Vec::new(),
+            Ok(Change::Renamed) => {
+                // Somebody has to give a removed device's anew.
+                self.commits_due |= !context.roster.orphaned_names().is_empty();
+                Vec::new()
+            }
+            Ok(Change::Waiting | Change::Kept) => Vec::new(),
             Err(RosterError::InvalidCommit) => {
                 self.dropped.invalid_commits += 1;
                 return;

@@ -465,6 +465,12 @@ impl Roster {
         self.names.count(device).saturating_add(1)
     }
 
+    /// Members' names that a device gave which is none any more. It may have told some of the members, and never will tell
+    /// the others.
+    pub(crate) fn orphaned_names(&self) -> Vec<(DeviceId, String)> {
+        self.names.signed_by_others(|device| self.is_member(device))
+    }
+
     /// What names have changed since this was last asked, and which entries are over by that.
     pub(crate) fn take_names_changed(&mut self) -> NamesChanged {
         self.names.take_changed()

@@ -320,6 +320,22 @@ fn two_names_given_at_once_become_one_and_a_hundred_leave_one_entry() {
     assert_eq!((net.name(1, 2), net.roster_len(1)), ("name 99".to_owned(), before));
 }
 
+/// Who let the newcomer in had no relay, so nobody else ever gets to know the name that it gave.
+#[test]
+fn a_name_given_by_a_device_that_is_removed_is_everybodys_or_nobodys() {
+    let mut net = Story::new(3, 1);
+    net.cut(0, 0);
+    net.wait_ms(6_000);
+    net.rename(0, 1, "hers");
+    let newcomer = net.join();
+    net.wait_ms(6_000);
+    assert!(net.counts(1, newcomer), "it has introduced itself");
+    assert_eq!([net.name(newcomer, 1), net.name(2, 1)], ["hers", "device 1"]);
+    net.remove(1, 0, true);
+    net.rest();
+    assert_eq!([net.name(newcomer, 1), net.name(1, 1), net.name(2, 1)], ["hers", "hers", "hers"]);
+}
+
 #[test]
 fn who_is_connected_is_seen_and_who_went_was_seen_then() {
     let mut net = Story::new(3, 1);

@@ -45,6 +45,19 @@ impl Engine {
         if Renamed::name_of(name) == member.profile.name() { Ok(()) } else { self.publish(now, entry) }
     }
 
+    /// Gives again, in its own name, what a removed device called the members.
+    pub(super) fn adopt_names(&mut self, now: Now) -> Result<(), ErrorCode> {
+        for (device, name) in self.context.roster.orphaned_names() {
+            let roster = &self.context.roster;
+            let (group, count) = (roster.group_id(), roster.next_count(&device));
+            let entry = Renamed::create(&group, &self.context.device_key, device, &name, count);
+            self.publish(now, entry.ok_or(ErrorCode::InvalidArgument)?)?;
+        }
+        self.duty = None;
+        self.hurry(now);
+        Ok(())
+    }
+
     /// Publishes a roster entry of this device's making.
     pub(super) fn publish(&mut self, now: Now, entry: Bytes) -> Result<(), ErrorCode> {
         if self.context.am_removed() {

@@ -31,6 +31,8 @@ pub(super) enum Duty {
     Leave,
     /// This device holds more of a removed one than counts: it came before the removal was known here.
     Keep,
+    /// A member has a name that a removed device gave, who may have told some of the members and not the others.
+    Name,
     /// The current id was ended on a relay by somebody who may not.
     Burnt,
     /// The keys are as old as they may get.
@@ -178,6 +180,9 @@ impl Engine {
         if !self.inbox.beyond(roster).is_empty() {
             return Some((Duty::Keep, turn_ms()));
         }
+        if !roster.orphaned_names().is_empty() {
+            return Some((Duty::Name, turn_ms()));
+        }
         if self.burnt == Some(chosen.key_id) {
             return Some((Duty::Burnt, turn_ms()));
         }
@@ -211,7 +216,13 @@ impl Engine {
         if heard && now.mono_ms >= at_ms {
             let me = self.context.me;
             let leaving: BTreeSet<_> = self.context.roster.leaving().copied().filter(|device| *device != me).collect();
-            if self.commit(now, &leaving, true).is_err() {
+            let done = match duty {
+                Duty::Name => self.adopt_names(now),
+                Duty::Merge | Duty::Cover | Duty::Leave | Duty::Keep | Duty::Burnt | Duty::Rotate => {
+                    self.commit(now, &leaving, true)
+                }
+            };
+            if done.is_err() {
                 // What keeps it from being done now may be over after a while.
                 self.duty = Some((duty, now.mono_ms + COVER_MS));
             }

@@ -96,6 +96,7 @@ impl Renamed {
 
 #[derive(Debug)]
 struct Kept {
+    signer: DeviceId,
     count: u64,
     hash: EntryHash,
     name: String,
@@ -137,6 +138,16 @@ impl Names {
         self.current.get(device).map_or(0, |kept| kept.count)
     }
 
+    /// The names that somebody signed for whom this does not hold, of those it holds for. None that has the last word by
+    /// its count: nothing that is signed now could take its place for certain.
+    pub(super) fn signed_by_others(&self, is_member: impl Fn(&DeviceId) -> bool) -> Vec<(DeviceId, String)> {
+        let orphaned = |(device, kept): &(&DeviceId, &Kept)| {
+            is_member(device) && !is_member(&kept.signer) && kept.count < u64::MAX
+        };
+        let names = self.current.iter().filter(orphaned);
+        names.map(|(device, kept)| (*device, kept.name.clone())).collect()
+    }
+
     pub(super) fn entries(&self) -> impl Iterator<Item = (&EntryHash, &Bytes)> {
         self.current.values().map(|kept| (&kept.hash, &kept.payload))
     }
@@ -153,7 +164,7 @@ impl Names {
         is_member: impl Fn(&DeviceId) -> bool,
     ) -> Result<Change, RosterError> {
         let Renamed { device, name, count, signer } = renamed;
-        let kept = Kept { count, hash, name, payload };
+        let kept = Kept { signer, count, hash, name, payload };
         if is_member(&signer) && is_member(&device) {
             let is_news = self.current.get(&device).is_none_or(|known| kept.is_newer_than(known));
             if is_news {
