@@ -308,12 +308,16 @@ async fn converse(
     end
 }
 
-/// Says who else is there, to a device that understands it.
+/// Says who else is there, and what was left for the group elsewhere, to a device that understands it.
 async fn tell(session: &Session) {
-    if session.member.features & features::PRESENCE == 0 {
-        std::future::pending::<()>().await;
-    }
-    presence::tell(session).await;
+    let who = async {
+        if session.member.features & features::PRESENCE != 0 {
+            presence::tell(session).await;
+        }
+    };
+    tokio::join!(who, moving::tell(session));
+    // Nothing is left to tell; the session goes on.
+    std::future::pending::<()>().await;
 }
 
 /// Reads requests and hands them on.

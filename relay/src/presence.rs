@@ -19,8 +19,14 @@ use crate::connection::Session;
 /// Changes within this time are told together.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The devices of a group in the order in which they came, and how many sessions each has.
-type There = Vec<(DeviceId, usize)>;
+/// What the sessions of a group are told of.
+#[derive(Debug, Default)]
+struct There {
+    /// The devices in the order in which they came, and how many sessions each has.
+    devices: Vec<(DeviceId, usize)>,
+    /// How often something was left for them at an id that the group went on from.
+    aside: u64,
+}
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -33,9 +39,9 @@ impl Presence {
     pub(crate) fn enter(self: &Arc<Self>, group: RelayGroupId, device: DeviceId) -> Here {
         let mut groups = self.groups();
         let there = groups.entry(group).or_default();
-        there.send_modify(|there| match there.iter_mut().find(|(other, _)| *other == device) {
+        there.send_modify(|there| match there.devices.iter_mut().find(|(other, _)| *other == device) {
             Some((_, sessions)) => *sessions += 1,
-            None => there.push((device, 1)),
+            None => there.devices.push((device, 1)),
         });
         Here { presence: Arc::clone(self), group, device, there: there.subscribe() }
     }
@@ -44,11 +50,19 @@ impl Presence {
         let mut groups = self.groups();
         let Some(there) = groups.get(group) else { return };
         there.send_modify(|there| {
-            there.iter_mut().filter(|(other, _)| other == device).for_each(|(_, sessions)| *sessions -= 1);
-            there.retain(|(_, sessions)| *sessions > 0);
+            let devices = &mut there.devices;
+            devices.iter_mut().filter(|(other, _)| other == device).for_each(|(_, sessions)| *sessions -= 1);
+            devices.retain(|(_, sessions)| *sessions > 0);
         });
-        if there.borrow().is_empty() {
+        if there.borrow().devices.is_empty() {
             groups.remove(group);
+        }
+    }
+
+    /// Something was left for a group's devices at an id that it went on from: those who are here look.
+    pub(crate) fn knock(&self, group: &RelayGroupId) {
+        if let Some(there) = self.groups().get(group) {
+            there.send_modify(|there| there.aside += 1);
         }
     }
 
@@ -64,6 +78,20 @@ pub(crate) struct Here {
     group: RelayGroupId,
     device: DeviceId,
     there: watch::Receiver<There>,
+}
+
+impl Here {
+    /// How often something was left for the group's devices.
+    pub(crate) fn knocks(&self) -> u64 {
+        self.there.borrow().aside
+    }
+
+    /// Waits until something more was left for the group's devices than so much; how much it is then. None once nobody
+    /// could say so any more.
+    pub(crate) async fn knocked(&self, heard: u64) -> Option<u64> {
+        let mut there = self.there.clone();
+        there.wait_for(|there| there.aside > heard).await.ok().map(|there| there.aside)
+    }
 }
 
 impl Drop for Here {
@@ -91,7 +119,7 @@ pub(crate) async fn tell(session: &Session) {
 
 /// Whoever came first: strangers with the group's key push nobody out who is there already.
 fn named(there: &There) -> Vec<DeviceId> {
-    there.iter().map(|(device, _)| *device).take(MEMBERS_MAX).collect()
+    there.devices.iter().map(|(device, _)| *device).take(MEMBERS_MAX).collect()
 }
 
 #[cfg(test)]

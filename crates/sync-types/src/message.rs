@@ -380,12 +380,13 @@ message! {
 }
 
 message! {
-    /// Answers MOVE: it is on the relay's disk.
+    /// Answers MOVE: it is on the relay's disk. It comes unasked as well.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct MoveAck {
         /// The request's.
         pub id: RequestId,
-        /// What others had left under the same ids: two who move a group at once hear of each other here.
+        /// What others had left under the same ids: two who move a group at once hear of each other here. With the id 0 it
+        /// answers nothing, and says what was left by those who went another way from an id that this group went on from.
         pub others: AtMost<MOVED_PACKAGES_MAX, Left>,
     }
 }

@@ -8,8 +8,8 @@
 //! A repetition leaves nothing, and costs no more than any request.
 //!
 //! It may come before the greeting, so that a device enters by the new id at once: its signatures say all that there is to
-//! know. The answer brings what others have left under the same ids, so that two who move a group at once hear of each
-//! other.
+//! know. The answer brings what others have left under the same ids, and those who went another way from one of them are
+//! told what is left there now, so that two who move a group at once hear of each other.
 
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use sync_types::{
     DeviceId, ErrorCode, RelayGroupId, RelayMsg, RequestId,
     limits::{MOVED_BYTES_MAX, MOVED_PACKAGES_MAX},
-    message::{Left, Move, MoveAck},
+    message::{Left, Move, MoveAck, features},
     sign,
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -116,11 +116,33 @@ async fn others(relay: &State, ours: &[(RelayGroupId, Bytes)]) -> Result<Vec<Lef
     Ok(others)
 }
 
+/// Tells a session what was left by those who went another way from an id that its group went on from: what there is, and
+/// what comes.
+pub(crate) async fn tell(session: &Session) {
+    if session.member.features & features::MOVE == 0 {
+        return;
+    }
+    let mut heard = Some(session.here.knocks());
+    while let Some(knocks) = heard {
+        // Before the answer is read from anywhere, so that what waits for a slow reader is a position.
+        let Some(place) = session.place().await else { return };
+        let others = session.relay.store.aside(&session.member.log.group).await.unwrap_or_default();
+        if others.is_empty() {
+            drop(place);
+        } else {
+            let others: Vec<_> = others.into_iter().map(|(group, package)| Left { group, package }).collect();
+            place.send(&MoveAck { id: 0, others: others.into() }.into());
+        }
+        heard = session.here.knocked(knocks).await;
+    }
+}
+
 async fn perform_checked(mover: &Mover<'_>, checked: Checked) -> Result<(), Refusal> {
     let (relay, Checked { group, over, remaining, bytes, _room, .. }) = (mover.relay, checked);
     let _everywhere = relay.push_bytes.acquire_many(bytes).await.expect("it is never closed");
     let leave = relay.quotas.groups.take(mover.from, Instant::now());
     let now_ms = relay.clock.at(wall_ms());
+    let ids: Vec<_> = over.iter().map(|(id, _)| *id).collect();
     let moving = Moving { group, over, remaining, may_add: leave.is_ok(), now_ms };
     let answer = relay.store.move_group(moving).await;
     let moved = answer.as_ref().ok().and_then(|answer| answer.ok()).filter(|moved| moved.packages > 0);
@@ -134,6 +156,9 @@ async fn perform_checked(mover: &Mover<'_>, checked: Checked) -> Result<(), Refu
             (Ok(_), _) => Ok(()),
         };
     };
+    for other in relay.store.ways_from(&ids, &group).await? {
+        relay.presence.knock(&other);
+    }
     relay.metrics.moved.add(1);
     info!(device = ?mover.device, ?group, packages = moved.packages, logs = moved.logs, merged = moved.merged, "group moved");
     Ok(())

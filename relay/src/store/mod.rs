@@ -213,6 +213,13 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// What is left, the oldest first, for whoever knows a group by an id that is over; `None` for any other id.
     async fn packages(&self, group: &RelayGroupId) -> Result<Option<Vec<Bytes>>, StoreError>;
 
+    /// What was left at ids that this group went on from by those who went another way: the newest first, no more than
+    /// one answer takes.
+    async fn aside(&self, group: &RelayGroupId) -> Result<Vec<(RelayGroupId, Bytes)>, StoreError>;
+
+    /// Where others went from these ids than to this group.
+    async fn ways_from(&self, ids: &[RelayGroupId], group: &RelayGroupId) -> Result<Vec<RelayGroupId>, StoreError>;
+
     /// Makes the logs of ids that are over the group's, all or nothing, and leaves a package at each of them. A refusal
     /// is `group_moved` if the group's own id is over, `rate_limited` if nothing may be added and something would be,
     /// `storage_full` or `group_full`. Once this resolves it is on disk, and nobody reads or writes by the old ids.

@@ -476,6 +476,7 @@ impl Line {
                     return Ok(ack.others.0.into_iter().map(|left| left.package).collect());
                 }
                 Some(RelayMsg::Refused(refused)) if refused.id == moving => return Err(refused.error()),
+                Some(RelayMsg::MoveAck(ack)) if ack.id == 0 => {}
                 Some(RelayMsg::Page(_) | RelayMsg::Notify(_) | RelayMsg::PushAck(_)) => {}
                 other => panic!("not an answer to a move: {other:?}"),
             }

@@ -211,6 +211,14 @@ impl Store for SqliteStore {
         packages::of(&self.readers, group).await
     }
 
+    async fn aside(&self, group: &RelayGroupId) -> Result<Vec<(RelayGroupId, Bytes)>, StoreError> {
+        packages::aside(&self.readers, group).await
+    }
+
+    async fn ways_from(&self, ids: &[RelayGroupId], group: &RelayGroupId) -> Result<Vec<RelayGroupId>, StoreError> {
+        packages::ways_from(&self.readers, ids, group).await
+    }
+
     async fn move_group(&self, moving: Moving) -> Result<Result<Moved, ErrorCode>, StoreError> {
         self.ask(|reply| Write::Move(moving, reply)).await
     }

@@ -16,7 +16,7 @@ use sync_types::{
     limits::{MOVE_OVER_MAX, MOVED_BYTES_MAX, MOVED_PACKAGES_MAX, MOVED_TTL_S, relay_defaults::CONTROL_RESERVE},
 };
 
-use super::{append::footprint, signed};
+use super::{append::footprint, placeholders, signed};
 use crate::store::StoreError;
 
 /// Rows that lead to one group: as many ids as one MOVE ends, and as many packages for each as there may be.
@@ -40,6 +40,42 @@ pub(super) async fn of(readers: &SqlitePool, group: &RelayGroupId) -> Result<Opt
     let packages = rows.iter().map(|row| Ok(row.try_get::<Option<Vec<u8>>, _>(0)?.map(Bytes::from)));
     let packages: Vec<_> = packages.collect::<Result<_, StoreError>>()?;
     Ok((!packages.is_empty()).then(|| packages.into_iter().flatten().collect()))
+}
+
+/// What those left who went another way from an id that this group went on from: the newest, as much as one answer takes.
+pub(super) async fn aside(readers: &SqlitePool, group: &RelayGroupId) -> Result<Vec<Left>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, package FROM (
+             SELECT no, id, package, SUM(LENGTH(package)) OVER (ORDER BY no DESC) AS bytes FROM moved
+             WHERE id IN (SELECT id FROM moved WHERE target = ?1) AND target != ?1 AND package IS NOT NULL)
+         WHERE bytes <= ?2 ORDER BY no DESC LIMIT ?3",
+    )
+    .bind(group.as_bytes().as_slice())
+    .bind(signed(MOVED_BYTES_MAX as u64))
+    .bind(signed(MOVED_PACKAGES_MAX as u64))
+    .fetch_all(readers)
+    .await?;
+    let left = rows.iter().map(|row| {
+        let id = RelayGroupId::from_slice(row.try_get(0)?).ok_or(StoreError::Corrupt)?;
+        Ok((id, row.try_get::<Vec<u8>, _>(1)?.into()))
+    });
+    left.collect()
+}
+
+/// Where those went who did not go to this group from one of these ids.
+pub(super) async fn ways_from(
+    readers: &SqlitePool,
+    ids: &[RelayGroupId],
+    group: &RelayGroupId,
+) -> Result<Vec<RelayGroupId>, StoreError> {
+    let query = format!("SELECT DISTINCT target FROM moved WHERE target != ? AND id IN {}", placeholders(ids.len()));
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(group.as_bytes().as_slice());
+    for id in ids {
+        query = query.bind(id.as_bytes().as_slice());
+    }
+    let rows = query.fetch_all(readers).await?;
+    let targets = rows.iter().map(|row| RelayGroupId::from_slice(row.try_get(0)?).ok_or(StoreError::Corrupt));
+    targets.collect()
 }
 
 /// Whether an id is over.

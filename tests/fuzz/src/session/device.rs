@@ -400,6 +400,11 @@ impl Known {
     }
 
     fn moved(&mut self, group: &Group, ack: MoveAck) {
+        if ack.id == 0 {
+            // Unasked: what others left who went another way. There has to be something.
+            assert!(!ack.others.0.is_empty(), "nothing is told");
+            return;
+        }
         let asked = self.unanswered.remove(&ack.id);
         assert!(matches!(asked, Some(Asked::Move)) || !self.honest, "this was not asked");
         let good = self.left.ids.asked(ack.id).is_none_or(|asked| asked.good);
