@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use sync_types::{BlobHash, BlobId, Codec, DeviceId, Envelope, EnvelopeError, Kind, PushId, Seq};
+use sync_types::{BlobHash, BlobId, Codec, DeviceId, Envelope, EnvelopeError, KeyId, Kind, PushId, Seq};
 
 use crate::{
     context::Context,
@@ -24,6 +24,8 @@ pub(crate) struct Authentic {
     pub(crate) prev: BlobHash,
     pub(crate) hash: BlobHash,
     pub(crate) kind: Kind,
+    /// What it is sealed under.
+    pub(crate) key_id: KeyId,
     pub(crate) push_id: PushId,
     pub(crate) time_ms: u64,
     /// The opened payload of a control envelope.
@@ -71,6 +73,7 @@ pub(crate) fn examine(context: &mut Context, envelopes: impl IntoIterator<Item =
     examined
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are of the large one")]
 enum Opened {
     Envelope(Envelope, Authentic),
     Unopened(Envelope, ParkReason),
@@ -105,6 +108,7 @@ fn open(context: &Context, bytes: Bytes) -> Opened {
         prev: body.prev,
         hash: envelope.hash(),
         kind: header.kind,
+        key_id: header.key_id,
         push_id: body.push_id,
         time_ms: body.time_ms,
         control,

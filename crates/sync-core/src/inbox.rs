@@ -288,6 +288,14 @@ impl Inbox {
         self.senders.iter().filter(|(id, sender)| beyond(id, sender)).map(|(id, _)| *id).collect()
     }
 
+    /// Whether something is missing of a removed device up to where it counts. It may be there, and sealed under a key that
+    /// is not: such an envelope of a device that is no member is not kept.
+    pub(crate) fn lacks_of_removed(&self, roster: &Roster) -> bool {
+        let lacks = |sender: &Sender, cutoff: &Cutoff| sender.seq < cutoff.seq || sender.holes.runs() > 0;
+        let mut removed = roster.removed().iter();
+        removed.any(|(id, cutoff)| self.senders.get(id).is_some_and(|sender| lacks(sender, cutoff)))
+    }
+
     /// How far removed devices count has changed: what waits beyond that is let go of, and what is missing up to it is
     /// waited for. Reads the relays again where something was refused that counts after all.
     pub(crate) fn heed_removals(&mut self, context: &Context, further: bool, effects: &mut Effects) {
@@ -451,6 +459,7 @@ impl Inbox {
             (sender.seq, sender.hash) = (envelope.seq, envelope.hash);
         }
         self.changed.insert(envelope.sender);
+        context.roster.note_epoch(envelope.sender, envelope.key_id);
         let late = late && context.protections.hold(Protection::LateMarked);
         let cursor = (envelope.kind == Kind::Data).then(|| context.local.advance());
         effects.ops.push(StoreOp::Take(HeldRow {

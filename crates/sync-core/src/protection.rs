@@ -54,11 +54,17 @@ pub enum Protection {
     Resealing,
     /// A member does what the group needs done: merges, hands keys over, keeps what it has.
     DutiesDone,
+    /// Nobody is handed the key that a void commit would have kept from it.
+    VoidKeysWithheld,
+    /// A relay tells those who went different ways from one id of each other.
+    WaysToldOf,
+    /// What a removed device called the members is given again by one.
+    NamesAdopted,
 }
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -84,6 +90,9 @@ impl Protection {
         Self::RelaysMoved,
         Self::Resealing,
         Self::DutiesDone,
+        Self::VoidKeysWithheld,
+        Self::WaysToldOf,
+        Self::NamesAdopted,
     ];
 }
 

@@ -145,6 +145,8 @@ pub struct Roster {
     history: History,
     /// Devices that asked to be removed.
     leaving: BTreeSet<DeviceId>,
+    /// The newest epoch that each device is known to have sealed under, since this was made.
+    sealed_under: BTreeMap<DeviceId, KeyId>,
 }
 
 impl Roster {
@@ -165,6 +167,7 @@ impl Roster {
             names: Names::default(),
             history: History::default(),
             leaving: BTreeSet::new(),
+            sealed_under: BTreeMap::new(),
         }
     }
 
@@ -402,12 +405,44 @@ impl Roster {
 
     /// Where a device stands among the members, from 0: who joined earlier is ahead.
     pub(crate) fn place_of(&self, device: &DeviceId) -> usize {
-        let family = Family::new(self.genesis, &self.invited, |device| self.joined[device].entry);
+        let family = self.family();
         let Some(rank) = family.rank(device) else { return self.members.len() };
         self.members.keys().filter(|other| family.rank(other).is_some_and(|other| other < rank)).count()
     }
 
+    fn family(&self) -> Family<'_> {
+        Family::new(self.genesis, &self.invited, |device| self.joined[device].entry)
+    }
+
     // ── Commits ──
+
+    /// What a commit that takes account of everything known here follows.
+    pub(crate) fn grounds(&self) -> Vec<EntryHash> {
+        self.history.grounds(&self.family())
+    }
+
+    /// The epochs whose secrets `me` must not hand to these devices. A commit that turned out to be void took one of them
+    /// out; that may be wrong as long as there may be commits which nobody here has heard of.
+    pub(crate) fn withheld_from(&self, me: &DeviceId, is_one: impl Fn(&DeviceId) -> bool) -> BTreeSet<KeyId> {
+        let others = self.members.keys().filter(|device| *device != me);
+        if !self.history.has_void() || self.history.is_settled(others, &self.sealed_under) {
+            return BTreeSet::new();
+        }
+        let withheld = self.history.withheld(&self.family()).into_iter();
+        withheld.filter(|(_, from)| from.iter().any(&is_one)).map(|(key_id, _)| key_id).collect()
+    }
+
+    /// A device has sealed something under this epoch's key: it knows its commit, and all before.
+    pub(crate) fn note_epoch(&mut self, device: DeviceId, key_id: KeyId) {
+        let known = self.sealed_under.get(&device);
+        if known == Some(&key_id) {
+            return;
+        }
+        let number = |key_id: &KeyId| self.history.of_key(key_id).map(|commit| commit.number);
+        if number(&key_id) > known.and_then(number) {
+            self.sealed_under.insert(device, key_id);
+        }
+    }
 
     /// The commits.
     pub(crate) fn history(&self) -> &History {
@@ -446,10 +481,13 @@ impl Roster {
         }
     }
 
-    /// By whichever entry it came: nobody else can tell which of them ended in its being given anything.
+    /// By whichever entry it came: nobody else can tell which of them ended in its being given anything. A void commit's
+    /// secret may have been withheld from whoever let it in.
     fn was_given(&self, device: &DeviceId, commit: &Commit) -> bool {
         let given = self.given.get(device).map(Vec::as_slice).unwrap_or_default();
-        !given.is_empty() && given.iter().all(|heads| self.leads_to(heads, commit))
+        !self.history.is_void(&commit.hash)
+            && !given.is_empty()
+            && given.iter().all(|heads| self.leads_to(heads, commit))
     }
 
     fn may_have_got(&self, device: &DeviceId, commit: &Commit) -> bool {

@@ -504,3 +504,34 @@ fn two_who_rotate_at_once_end_under_one_key() {
         assert_eq!(log, blobs);
     }
 }
+
+/// One of them had no relay when it did so, and the others went on with its rival. Whichever it is, all hear of it.
+#[test]
+fn who_removed_each_other_end_in_one_group_whoever_comes_late() {
+    for (first, late) in [(1, 2), (2, 1)] {
+        let mut net = Story::new(4, 1);
+        net.set_online(late, false);
+        net.wait_ms(6_000);
+        net.remove(late, first, true);
+        net.remove(first, late, true);
+        net.wait_ms(6_000);
+        assert!(net.counts(0, first) && net.counts(3, first) && !net.counts(0, late));
+        let meanwhile = net.push(3);
+        net.wait_ms(6_000);
+        net.set_online(late, true);
+        net.rest();
+        net.wait_ms(60_000);
+        net.rest();
+        let (stays, goes) = if net.counts(0, late) { (late, first) } else { (first, late) };
+        assert!(net.counts(3, stays) && !net.counts(3, goes) && !net.counts(0, goes));
+        assert!(net.status(goes).removed);
+        assert_eq!((net.key(3), net.key(stays)), (net.key(0), net.key(0)));
+        let after = net.push(stays);
+        net.rest();
+        net.wait_ms(6_000);
+        assert!(net.log(0).contains(&meanwhile) && net.log(0).contains(&after));
+        // Both of them are known to know of the removal by now, so nothing is kept from the one that was to be removed.
+        assert!(net.log(stays).contains(&meanwhile), "{stays} stays: {:?}", net.log(stays));
+        assert!(!net.has_key(goes, net.sealed_under(stays)));
+    }
+}

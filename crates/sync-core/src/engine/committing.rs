@@ -4,10 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand_core::Rng;
-use sync_types::{
-    DeviceId, ErrorCode, Kind,
-    limits::{COMMIT_OLDER_MAX, COMMIT_PARENTS_MAX},
-};
+use sync_types::{DeviceId, ErrorCode, KeyId, Kind, limits::COMMIT_OLDER_MAX};
 
 use super::Engine;
 use crate::{
@@ -97,11 +94,7 @@ impl Engine {
         let history = roster.history();
         // Without a key there is one epoch to go on with, and so one parent.
         let chosen = self.heeded.chosen.and_then(|chosen| chosen.head);
-        let mut parents: Vec<EntryHash> = if rekey {
-            history.heads().map(|head| head.hash).take(COMMIT_PARENTS_MAX).collect()
-        } else {
-            chosen.into_iter().collect()
-        };
+        let mut parents: Vec<EntryHash> = if rekey { roster.grounds() } else { chosen.into_iter().collect() };
         parents.sort_unstable();
         let number = parents.iter().filter_map(|hash| history.get(hash)).map(|head| head.number).max().unwrap_or(0);
         let before = parents.iter().map(|hash| history.keyed(hash).and_then(|commit| commit.key.as_ref()));
@@ -117,6 +110,9 @@ impl Engine {
             let epochs = history.commits().filter_map(|commit| commit.key.as_ref()).map(|key| key.key_id);
             before.extend(epochs.filter(|key_id| !reach.contains(key_id)));
         }
+        // Nobody gets what a commit would have kept from it, be that void as far as is known here.
+        let withheld = self.withheld_from(|device| remaining.contains_key(device));
+        before.retain(|key_id| !withheld.contains(key_id));
         let older = before.iter().filter_map(|key_id| keys.get(key_id)).take(COMMIT_OLDER_MAX).collect();
         let secret = EpochSecret::generate(&mut self.context.rng);
         let draft = Draft {
@@ -145,6 +141,12 @@ impl Engine {
         Ok(())
     }
 
+    /// See [`crate::roster::Roster::withheld_from`].
+    fn withheld_from(&self, is_one: impl Fn(&DeviceId) -> bool) -> BTreeSet<KeyId> {
+        let withheld = self.context.roster.withheld_from(&self.context.me, is_one);
+        if self.context.protections.hold(Protection::VoidKeysWithheld) { withheld } else { BTreeSet::new() }
+    }
+
     /// What this device owes its group, and how long it leaves that to others.
     fn due(&mut self, now: Now) -> Option<(Duty, u64)> {
         let roster = &self.context.roster;
@@ -163,7 +165,9 @@ impl Engine {
         }
         let epoch = chosen.head.and_then(|head| history.keyed(&head));
         let epochs = history.commits().filter_map(|commit| commit.key.as_ref()).map(|key| key.key_id);
-        let ours: Vec<_> = epochs.filter(|key_id| self.context.keys.get(key_id).is_some()).collect();
+        let withheld = self.withheld_from(|device| roster.is_member(device));
+        let is_ours = |key_id: &KeyId| self.context.keys.get(key_id).is_some() && !withheld.contains(key_id);
+        let ours: Vec<_> = epochs.filter(is_ours).collect();
         let uncovered = |device: &DeviceId| {
             let reach = roster.reach_of(device);
             epoch.is_some_and(|commit| !roster.has_secret(device, commit))
@@ -180,7 +184,7 @@ impl Engine {
         if !self.inbox.beyond(roster).is_empty() {
             return Some((Duty::Keep, turn_ms()));
         }
-        if !roster.orphaned_names().is_empty() {
+        if !roster.orphaned_names().is_empty() && self.context.protections.hold(Protection::NamesAdopted) {
             return Some((Duty::Name, turn_ms()));
         }
         if self.burnt == Some(chosen.key_id) {

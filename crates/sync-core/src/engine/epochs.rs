@@ -51,7 +51,8 @@ impl Context {
                 let Some(epoch) = keys.get(&key.key_id) else { continue };
                 let older = commit.older(&keys.group_id(), epoch.secret(), |key_id| keys.get(key_id).is_none());
                 for (key_id, secret) in older {
-                    keys.insert(history.of_key(&key_id).map_or(0, |commit| commit.number), secret);
+                    // One whose commit is not known is a void one's, and never the group's first: that has number 0.
+                    keys.insert(history.of_key(&key_id).map_or(1, |commit| commit.number), secret);
                 }
             }
             self.keys = Arc::new(keys);
@@ -128,7 +129,10 @@ impl Engine {
     /// Commits came, or devices that they were waiting for: what follows for keys, members, relays and what is queued.
     pub(super) fn heed_commits(&mut self, now: Now) {
         self.duty_may_be_due = true;
+        let keys_before = self.context.keys.epochs().len();
         let chosen = self.context.learn_epochs();
+        let newly_opens =
+            self.context.keys.epochs().len() > keys_before && self.inbox.lacks_of_removed(&self.context.roster);
         let members = Heeded::members(&self.context);
         let cutoffs = Heeded::cutoffs(&self.context);
         let known = self.context.roster.history().digest();
@@ -137,7 +141,8 @@ impl Engine {
         let gone: Vec<_> = before.members.difference(&self.heeded.members).copied().collect();
         let back = self.heeded.members.difference(&before.members).next().is_some();
 
-        let further = back || before.cutoffs.iter().sum::<u64>() < self.heeded.cutoffs.iter().sum::<u64>();
+        let further =
+            back || newly_opens || before.cutoffs.iter().sum::<u64>() < self.heeded.cutoffs.iter().sum::<u64>();
         let mut effects = Effects::default();
         self.inbox.heed_removals(&self.context, further && !before.cutoffs.is_empty(), &mut effects);
         if self.inbox.take_reread_due() {

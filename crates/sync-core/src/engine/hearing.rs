@@ -142,6 +142,8 @@ impl Engine {
         let mut effects = Effects::default();
         let seen = self.inbox.receive(&mut self.context, now, new.envelopes, &mut effects);
         self.saw(now, &seen, &new.arrived_ms);
+        // Who seals under which key may settle what is void, and so who may be handed which key.
+        self.duty_may_be_due |= !seen.is_empty() && self.context.roster.history().has_void();
         let me = self.context.me;
         let own = seen.iter().filter(|seen| seen.sender == me);
         let made: Vec<_> = own.map(|seen| (seen.seq, self.outbox.made(seen.seq, seen.hash))).collect();

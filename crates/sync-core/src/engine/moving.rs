@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use sync_types::{
-    DeviceMsg, ErrorCode, KeyId, RelayMsg,
+    DeviceId, DeviceMsg, ErrorCode, KeyId, RelayMsg,
     limits::{MOVE_OVER_MAX, MOVED_BYTES_MAX},
     message::{Move, MoveAck, Moved, Over},
     wire::AtMost,
@@ -104,18 +104,23 @@ impl Engine {
             let steps = self.steps(epoch, head)?;
             let known = paved.filter(|paved| self.is_over(epoch, *paved));
             let is_news = known.and_then(|paved| self.steps(epoch, paved)).is_none_or(|before| before != steps);
-            is_news.then(|| (epoch.key_id(), seal_package(epoch, &group, &self.with_committers(steps))))
+            is_news.then(|| (epoch.key_id(), seal_package(epoch, &group, &self.with_devices(steps, epoch))))
         });
         fresh.filter(|(_, package)| package.len() <= MOVED_BYTES_MAX).take(MOVE_OVER_MAX).collect()
     }
 
-    /// Commits, and before them how their committers came in: whoever is away may have heard of neither.
-    fn with_committers(&self, steps: Vec<Bytes>) -> Vec<Bytes> {
+    /// Commits, and before them how their committers came in, and those that remain and had no key of this epoch's:
+    /// whoever is away may have heard of none of them, and can't go on from a commit without knowing who it is for.
+    fn with_devices(&self, steps: Vec<Bytes>, from: &Epoch) -> Vec<Bytes> {
         let roster = &self.context.roster;
+        let history = roster.history();
         let hashes: BTreeSet<_> = steps.iter().map(|step| EntryHash::of(step)).collect();
-        let commits = roster.history().commits().filter(|commit| hashes.contains(&commit.hash));
-        let lineages = commits.flat_map(|commit| roster.lineage(&commit.committer).collect::<Vec<_>>());
-        let entries: BTreeMap<_, _> = lineages.collect();
+        let commits: Vec<_> = history.commits().filter(|commit| hashes.contains(&commit.hash)).collect();
+        let known = history.of_key(&from.key_id()).map(|commit| &commit.remaining);
+        let is_news = |device: &&DeviceId| known.is_none_or(|known| !known.contains(*device));
+        let remaining = commits.iter().flat_map(|commit| &commit.remaining).filter(is_news);
+        let devices: BTreeSet<_> = commits.iter().map(|commit| &commit.committer).chain(remaining).collect();
+        let entries: BTreeMap<_, _> = devices.into_iter().flat_map(|device| roster.lineage(device)).collect();
         entries.into_values().cloned().chain(steps).collect()
     }
 
@@ -196,7 +201,9 @@ impl Engine {
 
     /// A MOVE was answered, and with it came what others had left under the same ids.
     pub(super) fn move_acked(&mut self, now: Now, index: usize, ack: MoveAck) {
-        if !self.move_answered(index, ack.id) || ack.others.0.is_empty() {
+        // What comes unasked was left at an id that this device's group had gone on from: somebody went another way.
+        let expected = ack.id == 0 || self.move_answered(index, ack.id);
+        if !expected || ack.others.0.is_empty() {
             return;
         }
         let (relay, keys) = (self.links[index].relay, &self.context.keys);

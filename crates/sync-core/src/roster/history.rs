@@ -7,7 +7,8 @@
 //! - A commit **takes out** whom it removes, and with them those who came in through nobody else and whom it does not
 //!   count among the remaining: otherwise a removed device could let somebody in afterwards who commits in its place.
 //! - A commit is **well formed** if it follows from its ancestors: its committer was not taken out by them, everybody
-//!   who had a parent's secret and is not removed has a box, and nobody who is removed has one.
+//!   who had a parent's secret and is not removed has a box, and nobody who is removed has one. It may name void commits
+//!   among its parents, because what these remove may decide who is void; nobody is owed anything by those.
 //! - A well formed commit is **void** if a valid one that is neither before nor after it takes its committer out. If two
 //!   take each other's out, that of the device which is earlier in the roster stands.
 //! - The removed are those whom valid commits remove; how far their envelopes count is the furthest that one says.
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use sync_types::{
     DeviceId, KeyId,
-    limits::{COMMITS_MAX, COMMITS_VOID_MAX, COMMITS_WAITING_MAX},
+    limits::{COMMIT_PARENTS_MAX, COMMITS_MAX, COMMITS_VOID_MAX, COMMITS_WAITING_MAX},
 };
 
 use super::{
@@ -178,7 +179,8 @@ impl History {
         let then = self.judge(before, family);
         let is_removed = |device: &DeviceId| then.removed.contains_key(device) || commit.removed.contains_key(device);
         let number = parents.iter().map(|parent| self.nodes[*parent].commit.number).max().unwrap_or(0);
-        let mut owed = parents.iter().flat_map(|parent| &self.nodes[*parent].commit.remaining);
+        let standing = parents.iter().filter(|parent| !then.void.contains(**parent));
+        let mut owed = standing.flat_map(|parent| &self.nodes[*parent].commit.remaining);
         let vouched = before.iter().filter(|place| !then.void.contains(*place));
         let vouched = vouched.flat_map(|place| self.nodes[place].commit.remaining.iter().copied());
         let belonged = family.reached(|device| !then.removed.contains_key(device), vouched);
@@ -236,6 +238,103 @@ impl History {
         });
         verdict.heads = valid.into_iter().filter(|place| !followed.contains(*place)).collect();
         verdict
+    }
+
+    /// Whether all these devices are known to know every valid commit that removes somebody: each has made a commit that
+    /// follows it, or has sealed under such a one's key. Nobody of them makes one any more beside any of those, so what
+    /// is void stays void.
+    pub(super) fn is_settled<'a>(
+        &self,
+        mut devices: impl Iterator<Item = &'a DeviceId>,
+        sealed_under: &BTreeMap<DeviceId, KeyId>,
+    ) -> bool {
+        let valid = (0..self.nodes.len()).filter(|place| !self.verdict.void.contains(*place));
+        let removing: Vec<_> = valid.filter(|place| !self.nodes[*place].commit.removed.is_empty()).collect();
+        devices.all(|device| {
+            let sealed_under = sealed_under.get(device);
+            let is_theirs = |commit: &Commit| {
+                commit.committer == *device || commit.key.as_ref().is_some_and(|key| Some(&key.key_id) == sealed_under)
+            };
+            let mut known = Set::default();
+            for (place, node) in self.nodes.iter().enumerate().filter(|(_, node)| is_theirs(&node.commit)) {
+                known.extend(&node.before);
+                known.insert(place);
+            }
+            removing.iter().all(|place| known.contains(*place))
+        })
+    }
+
+    /// For each epoch of a commit who must not be handed its secret, though a member as far as is known here: whom a void
+    /// commit takes out that it is, or follows, or whose secret its own opens. That one is void may turn out to be void
+    /// itself. Whoever has a box has the secret anyway.
+    pub(super) fn withheld(&self, family: &Family<'_>) -> BTreeMap<KeyId, BTreeSet<DeviceId>> {
+        let void = &self.verdict.void;
+        let removing = void.iter().filter(|place| !self.nodes[*place].commit.removed.is_empty());
+        let taken_out = removing.map(|place| {
+            let left = self.left_by(place, family);
+            (place, family.devices().copied().filter(|device| !left.contains(device)).collect())
+        });
+        let taken_out: BTreeMap<usize, BTreeSet<DeviceId>> = taken_out.collect();
+        let mut withheld: BTreeMap<KeyId, BTreeSet<DeviceId>> = BTreeMap::new();
+        if taken_out.is_empty() {
+            return withheld;
+        }
+        for (place, node) in self.nodes.iter().enumerate() {
+            let Some(key) = &node.commit.key else { continue };
+            let past = taken_out.iter().filter(|(other, _)| **other == place || node.before.contains(**other));
+            let devices = past.flat_map(|(_, devices)| devices).filter(|id| !node.commit.remaining.contains(id));
+            withheld.entry(key.key_id).or_default().extend(devices);
+        }
+        loop {
+            let before: usize = withheld.values().map(BTreeSet::len).sum();
+            for commit in self.commits() {
+                let Some(key) = &commit.key else { continue };
+                let opened = commit.older_keys().filter_map(|older| withheld.get(&older)).flatten();
+                let devices: Vec<_> = opened.filter(|id| !commit.remaining.contains(id)).copied().collect();
+                withheld.entry(key.key_id).or_default().extend(devices);
+            }
+            if withheld.values().map(BTreeSet::len).sum::<usize>() == before {
+                return withheld;
+            }
+        }
+    }
+
+    /// What a commit names as its parents that is to say everything which is known: the valid commits that no valid one
+    /// follows, and, where these would come to something else by themselves, the void ones that make the difference.
+    pub(super) fn grounds(&self, family: &Family<'_>) -> Vec<EntryHash> {
+        let mut before = Set::default();
+        for head in &self.verdict.heads {
+            before.extend(&self.nodes[*head].before);
+            before.insert(*head);
+        }
+        let mut grounds = self.verdict.heads.clone();
+        let same = |before: &Set| {
+            let then = self.judge(before, family);
+            let void = before.iter().all(|place| then.void.contains(place) == self.verdict.void.contains(place));
+            void && then.removed == self.verdict.removed
+        };
+        // The newest first: an older one may come with it.
+        for place in (0..self.nodes.len()).rev().filter(|place| self.verdict.void.contains(*place)) {
+            if grounds.len() >= COMMIT_PARENTS_MAX || same(&before) {
+                break;
+            }
+            if !before.contains(place) {
+                before.extend(&self.nodes[place].before);
+                before.insert(place);
+                grounds.push(place);
+            }
+        }
+        grounds.into_iter().take(COMMIT_PARENTS_MAX).map(|place| self.nodes[place].commit.hash).collect()
+    }
+
+    /// Whether some commits are void.
+    pub(crate) fn has_void(&self) -> bool {
+        self.verdict.void.iter().next().is_some()
+    }
+
+    /// Whether a commit is void.
+    pub(super) fn is_void(&self, hash: &EntryHash) -> bool {
+        self.places.get(hash).is_some_and(|place| self.verdict.void.contains(*place))
     }
 
     /// Whom a commit does not take out.
@@ -376,7 +475,7 @@ impl History {
     }
 
     /// The commit that begins the next epoch on the way from one (or from the group's first epoch) to another: the
-    /// earliest with a key that the one comes before. None if it does not lead there.
+    /// earliest that stands, with a key, that the one comes before. None if it does not lead there.
     pub(crate) fn next_towards(&self, from: Option<&EntryHash>, to: &EntryHash) -> Option<&Commit> {
         let to = *self.places.get(to)?;
         let from = from.map(|hash| self.places.get(hash).copied());
@@ -384,7 +483,9 @@ impl History {
             None => true,
             Some(from) => from.is_some_and(|from| self.nodes[place].before.contains(from)),
         };
-        let on_the_way = |place: &usize| *place == to || self.nodes[to].before.contains(*place);
+        let void = &self.verdict.void;
+        let on_the_way =
+            |place: &usize| *place == to || (self.nodes[to].before.contains(*place) && !void.contains(*place));
         let places = (0..self.nodes.len()).filter(on_the_way);
         places
             .filter(|place| follows(*place))

@@ -13,6 +13,7 @@ use sync_types::{BlobHash, BlobId, DeviceId, Envelope, Kind, LocalCursor, LogId,
 
 use super::{device::Device, disk::Disk, log::Log, names, relay::Relay, removals, world::World};
 use crate::{
+    engine::Engine,
     event::{Event, HeldRow, PushState, Pushed, StoreOp, Token},
     roster::Standing,
     seal,
@@ -260,22 +261,26 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
 /// Whether the envelope waits on the device's disk for a sender it knows nothing of, and rightly so: earlier ones of
 /// that sender, which say who it is, are not on the relay yet, or have not been for long. Anybody who ever held the
 /// group's key can make such envelopes, so they don't count against "synced". Nor do those of removed devices, beyond
-/// what counts of them, nor what a stranger sealed under a key that this device was never given: anybody at all can make
-/// those.
+/// what counts of them, nor what a stranger or a removed device sealed under a key that this device was not given: whether
+/// it counts is inside, and anybody at all can make those. Of a removed device the app is told of a gap. Nor does anything
+/// of a newcomer whom none of those who are left takes for a member: it may have been dropped before there was a key.
 fn is_of_nobody(world: &World, state: &Device, (log, settled_ms): (&Log, u64), envelope: &Bytes) -> bool {
     let Ok(envelope) = Envelope::parse(envelope.clone()) else { return false };
     let Ok(body) = seal::open(&world.keys, &envelope) else { return false };
     let (sender, key_id) = (envelope.header().sender, envelope.header().key_id);
+    let has_key = state.engine.as_ref().is_some_and(|engine| engine.keys().get(&key_id).is_some());
     match state.engine.as_ref().map(|engine| engine.roster().standing(&sender)) {
-        Some(Standing::Removed(cutoff)) => body.seq > cutoff.seq,
+        Some(Standing::Removed(cutoff)) => body.seq > cutoff.seq || !has_key,
         Some(Standing::Stranger) => {
             let its_own =
                 world.devices.iter().filter(|device| device.id == sender).flat_map(|device| &device.disk.held);
             let earlier = its_own.filter(|row| row.sender == sender && row.seq < body.seq);
             let is_fresh = |blob_id: &BlobId| log.find(blob_id).is_some_and(|(_, row)| row.here_ms > settled_ms);
             let unknown = earlier.map(|row| row.hash.blob_id()).any(|id| !log.ever_had(&id) || is_fresh(&id));
-            let has_key = state.engine.as_ref().is_some_and(|engine| engine.keys().get(&key_id).is_some());
-            !has_key || (state.disk.waits(&envelope.hash()) && (unknown || !world.removals.is_empty()))
+            let rosters = world.survivors().into_iter().filter_map(|other| world.devices[other].engine.as_ref());
+            let is_nobodys = !world.removals.is_empty() && !rosters.map(Engine::roster).any(|it| it.is_member(&sender));
+            let waits = state.disk.waits(&envelope.hash()) && (unknown || !world.removals.is_empty());
+            !has_key || is_nobodys || waits
         }
         Some(Standing::Member) | None => false,
     }

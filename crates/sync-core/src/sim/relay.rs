@@ -47,7 +47,8 @@ struct Database {
 struct Over {
     /// Where the group went, as was last said.
     to: RelayGroupId,
-    packages: Vec<Bytes>,
+    /// Each with where those went who left it.
+    packages: Vec<(RelayGroupId, Bytes)>,
 }
 
 /// One relay, and the group under every id that it was ever known by.
@@ -133,7 +134,7 @@ impl Relay {
 
     /// Everything that was left for members who were away.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &Bytes> {
-        self.disk.over.values().flat_map(|over| &over.packages)
+        self.disk.over.values().flat_map(|over| &over.packages).map(|(_, package)| package)
     }
 
     pub(crate) fn accept(&mut self, session: SessionId, device: DeviceId) {
@@ -248,7 +249,8 @@ impl Relay {
             return refuse(session, 0, ErrorCode::AuthFailed);
         }
         if let Some(over) = self.disk.over.get(&hello.group) {
-            return vec![(session, Moved { packages: AtMost(over.packages.clone()) }.into())];
+            let packages = over.packages.iter().map(|(_, package)| package.clone()).collect();
+            return vec![(session, Moved { packages: AtMost(packages) }.into())];
         }
         state.group = Some(hello.group);
         self.acked.entry(state.device).or_insert(0);
@@ -272,6 +274,7 @@ impl Relay {
             features: features::PRESENCE | features::MOVE,
         };
         let mut out = vec![(session, welcome.into())];
+        out.extend(self.left_aside(session, |_| true));
         out.extend(self.presence());
         out
     }
@@ -295,13 +298,9 @@ impl Relay {
             return refuse(session, moving.id, ErrorCode::AuthFailed);
         }
         // The one who says so may be behind itself.
-        let mut group = moving.group;
-        let mut met = BTreeSet::new();
-        while let Some(over) = self.disk.over.get(&group).filter(|_| met.insert(group)) {
-            group = over.to;
-        }
+        let group = self.end_of(&moving.group);
         let is_over = |group: &RelayGroupId| moving.over.0.iter().any(|over| over.group == *group);
-        if met.contains(&group) || is_over(&group) {
+        if self.disk.over.contains_key(&group) || is_over(&group) {
             return refuse(session, moving.id, ErrorCode::GroupMoved);
         }
         let mut logs: Vec<_> = moving.over.0.iter().filter_map(|over| self.disk.logs.remove(&over.group)).collect();
@@ -320,10 +319,10 @@ impl Relay {
                 known.to = moving.group;
             }
             let packages = &mut known.packages;
-            let left = packages.iter().filter(|package| **package != over.package);
-            others.extend(left.map(|package| Left { group: over.group, package: package.clone() }));
-            if !packages.contains(&over.package) {
-                packages.push(over.package.clone());
+            let left = packages.iter().filter(|(_, package)| *package != over.package);
+            others.extend(left.map(|(_, package)| Left { group: over.group, package: package.clone() }));
+            if !packages.iter().any(|(_, package)| *package == over.package) {
+                packages.push((group, over.package.clone()));
                 if packages.len() > MOVED_PACKAGES_MAX {
                     packages.remove(0);
                 }
@@ -338,11 +337,42 @@ impl Relay {
             self.sessions.remove(&session);
             self.pending.retain(|(of, _)| *of != session);
         }
+        // Who went another way from one of these ids hears of this one, as the one who comes now hears of theirs.
+        for session in self.sessions.keys().copied().filter(|id| *id != session).collect::<Vec<_>>() {
+            if self.sessions[&session].group != Some(group) {
+                out.extend(self.left_aside(session, |id| is_over(id)));
+            }
+        }
         // What another log held is news for those who follow this one.
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
             out.extend(self.pages(session));
         }
         out
+    }
+
+    /// Where a group is by now that went to this id.
+    fn end_of(&self, group: &RelayGroupId) -> RelayGroupId {
+        let (mut group, mut met) = (*group, BTreeSet::new());
+        while let Some(over) = self.disk.over.get(&group).filter(|_| met.insert(group)) {
+            group = over.to;
+        }
+        group
+    }
+
+    /// What members who went another way have left at the ids that the group of this session went on from.
+    fn left_aside(
+        &self,
+        session: SessionId,
+        looks_at: impl Fn(&RelayGroupId) -> bool,
+    ) -> Option<(SessionId, RelayMsg)> {
+        let group = self.sessions.get(&session)?.group.filter(|_| self.protections.hold(Protection::WaysToldOf))?;
+        let ids = self.disk.over.iter().filter(|(id, _)| looks_at(id));
+        let shared = ids.filter(|(_, over)| over.packages.iter().any(|(to, _)| self.end_of(to) == group));
+        let left = shared.flat_map(|(id, over)| over.packages.iter().map(|(to, package)| (*id, to, package)));
+        let aside = left.filter(|(_, to, _)| self.end_of(to) != group);
+        let others: Vec<_> = aside.map(|(group, _, package)| Left { group, package: package.clone() }).collect();
+        let others = others.into_iter().rev().take(MOVED_PACKAGES_MAX).collect::<Vec<_>>();
+        (!others.is_empty()).then(|| (session, MoveAck { id: 0, others: AtMost(others) }.into()))
     }
 
     fn pull(&mut self, session: SessionId, pull: &Pull) -> Outgoing {

@@ -93,7 +93,7 @@ impl World {
 
     fn left(&self) -> RefMut<'_, Left> {
         let is_here = |device: &&Device| device.joined && !device.dead;
-        let known = self.devices.iter().map(|device| is_here(&device).then(|| device.disk.roster.len())).collect();
+        let known = self.devices.iter().map(|device| is_here(&device).then_some(device.disk.roster.len())).collect();
         let mut cached = self.removals.left.borrow_mut();
         if cached.known != known {
             let roster = self.known_to_all();

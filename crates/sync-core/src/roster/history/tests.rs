@@ -203,6 +203,58 @@ fn three_who_remove_one_another_in_a_circle_are_judged_alike_everywhere() {
     assert!(!members.contains(&a) && !members.contains(&b) && members.contains(&c), "{members:?}");
 }
 
+/// Between which of them the circle is cut hangs on the one that is void. Who would leave that out comes to something else.
+#[test]
+fn a_commit_follows_all_that_it_rests_on_void_ones_too() {
+    let mut net = Group::new(5);
+    let [a, b, c] = net.by_rank([1, 2, 3]);
+    let by_a = net.commit(a, &[], &[(b, 0)], &[0, a, c, 4]);
+    let by_b = net.commit(b, &[], &[(c, 0)], &[0, a, b, 4]);
+    let by_c = net.commit(c, &[], &[(a, 0)], &[0, b, c, 4]);
+    let mut roster = net.roster(&[&by_a, &by_b, &by_c]);
+    let hashes: BTreeSet<_> = [&by_a, &by_b, &by_c].map(|commit| read(commit).hash).into();
+    assert_eq!(roster.grounds().into_iter().collect::<BTreeSet<_>>(), hashes);
+    let mut members = net.members(&roster);
+    members.sort_unstable();
+    let of_the_valid = net.commit(c, &[&by_a, &by_c], &[], &members);
+    assert_eq!(roster.apply(of_the_valid), Err(RosterError::InvalidCommit));
+    let of_all = net.commit(c, &[&by_a, &by_b, &by_c], &[], &members);
+    assert_eq!(roster.apply(of_all.clone()), Ok(Change::Committed));
+    assert_eq!(net.in_any_order(&[&by_a, &by_b, &by_c, &of_all]), members);
+
+    // Where void commits decide nothing, nobody names them.
+    let mut net = Group::new(4);
+    let removal = net.commit(0, &[], &[(2, 4)], &[0, 1, 3]);
+    let void = net.commit(2, &[], &[(3, 0)], &[0, 1, 2]);
+    assert_eq!(net.roster(&[&removal, &void]).grounds(), [read(&removal).hash]);
+}
+
+#[test]
+fn nobody_is_handed_the_key_of_a_void_commit_against_it_before_that_is_settled() {
+    let mut net = Group::new(6);
+    let [earlier, later] = net.by_rank([2, 3]);
+    let others = [0, 1, 4, 5];
+    let void = net.commit(later, &[], &[(4, 1)], &[0, 1, earlier, later, 5]);
+    let on_top = net.commit(0, &[&void], &[], &[0, 1, earlier, later, 5]);
+    let removal = net.commit(earlier, &[], &[(later, 1)], &[0, 1, earlier, 4, 5]);
+    let key = |commit: &Bytes| read(commit).key.expect("a new key").key_id;
+    let mut roster = net.roster(&[&void, &on_top, &removal]);
+    assert!(is_void(&roster, &void) && net.members(&roster).contains(&4));
+    let me = net.id(earlier);
+    let withheld = |roster: &Roster, from: DeviceId| roster.withheld_from(&me, |device| *device == from);
+    assert_eq!(withheld(&roster, net.id(4)), [key(&void), key(&on_top)].into());
+    assert_eq!(withheld(&roster, net.id(0)), BTreeSet::new(), "it has a box");
+
+    // Once all others have shown that they know of the removal, none of them removes the remover beside it.
+    let merged = net.commit(0, &[&on_top, &removal], &[], &[0, 1, earlier, 4, 5]);
+    roster.apply(merged.clone()).expect("valid");
+    for device in others.into_iter().filter(|device| *device != 0) {
+        assert_eq!(withheld(&roster, net.id(4)).len(), 2, "{device} has not");
+        roster.note_epoch(net.id(device), key(&merged));
+    }
+    assert_eq!(withheld(&roster, net.id(4)), BTreeSet::new());
+}
+
 #[test]
 fn a_removed_devices_envelopes_count_as_far_as_the_furthest_says() {
     let mut net = Group::new(4);
