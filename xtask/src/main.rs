@@ -5,6 +5,7 @@
 //!
 //! Invariant: a command succeeds only if every step of it did.
 
+mod fresh;
 mod fuzz;
 mod generated;
 mod pages;
@@ -26,7 +27,8 @@ cargo xtask fuzz SECONDS [--only TARGET]
                                bytes that nobody would send, to everything that reads them, for that long in all
 cargo xtask fuzz --keep [--only TARGET]
                                chooses what the tests try again from all that fuzzing has found
-cargo xtask e2e                the tests on real processes and in real windows alone
+cargo xtask e2e [--full]       the tests on real processes and in real windows alone; in full, README's quick start too,
+                               in an app made from Tauri's template
 cargo xtask bench [--json FILE] [--only NAME]
                                figures of the release build beside baselines from the same run
 ";
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         ["sim", rest @ ..] if !rest.is_empty() => simulate(rest),
         ["fuzz", rest @ ..] => fuzz(rest),
         ["e2e"] => e2e(),
+        ["e2e", "--full"] => e2e().and_then(|()| fresh::test()),
         ["bench", rest @ ..] => bench(rest),
         _ => Err(Failed::Usage(USAGE)),
     };

@@ -22,6 +22,14 @@ const DRIVER_VERSION: &str = "2.1.0";
 /// # Errors
 /// [`Failed`].
 pub(crate) fn test() -> Result<(), Failed> {
+    stories(&[], &[])
+}
+
+/// The same for some of them, with this in their environment.
+///
+/// # Errors
+/// [`Failed`].
+pub(crate) fn stories(env: &[(&str, &Path)], only: &[&str]) -> Result<(), Failed> {
     if !pages::possible()? {
         return Ok(());
     }
@@ -29,12 +37,13 @@ pub(crate) fn test() -> Result<(), Failed> {
         return pages::skipped(&format!("windows take {missing}")).map(drop);
     }
     let driver = driver()?;
-    Step::new("windows", "npm")
+    let step = Step::new("windows", "npm")
         .within(&Path::new(ROOT).join(EXAMPLE))
-        .args(&["run", "--silent", "e2e"])
+        .args(&["run", "--silent", "e2e", "--"])
+        .args(only)
         .env("SYNC_BIN_DIR", built_programs())
-        .env("TAURI_DRIVER", driver)
-        .run()
+        .env("TAURI_DRIVER", driver);
+    env.iter().fold(step, |step, (name, value)| step.env(name, value)).run()
 }
 
 /// Shows the app in two windows, in step, until both are closed.

@@ -23,8 +23,8 @@ export class Relay {
     this.#processes = new Processes(join(folder, 'log'))
   }
 
-  static async start(folder: string): Promise<Relay> {
-    const relay = new Relay(folder, await freePort(), await freePort())
+  static async start(folder: string, http?: number): Promise<Relay> {
+    const relay = new Relay(folder, await freePort(), http ?? (await freePort()))
     await relay.start()
     return relay
   }

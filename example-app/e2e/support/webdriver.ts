@@ -29,7 +29,12 @@ export class WebDriver {
     return this.#call('POST', '/execute/sync', { script: `return (${source})(...arguments)`, args }) as Promise<T>
   }
 
-  /** The same for one that returns a promise. */
+  /** The element that a function finds, if it finds one. */
+  async find(source: string, ...args: unknown[]): Promise<Element | null> {
+    return (await this.run<Element | null | undefined>(source, ...args)) ?? null
+  }
+
+  /** The same as {@link run} for one that returns a promise. */
   async later<T>(source: string, ...args: unknown[]): Promise<T> {
     const script = `const done = [...arguments].pop(); (${source})(...[...arguments].slice(0, -1)).then((value) => done({ value }), (error) => done({ error: String(error?.message ?? error) }))`
     const { value, error } = (await this.#call('POST', '/execute/async', { script, args })) as { value: T; error?: string }
