@@ -531,6 +531,16 @@ pub fn made(sender: DeviceId, n: u64, len: usize, kind: Kind, ttl_s: u32) -> Env
     Envelope::parse(bytes.into()).expect("an envelope")
 }
 
+/// All blobs of the log, read by a device that has just entered.
+pub async fn blobs(line: &mut Line) -> Vec<BlobId> {
+    line.pull(0, Run::START, 1_000).await.rows.0.iter().map(row_id).collect()
+}
+
+/// Their ids.
+pub fn ids(blobs: &[Envelope]) -> Vec<BlobId> {
+    blobs.iter().map(Envelope::blob_id).collect()
+}
+
 /// The blob id a row stands for, whatever it is.
 pub fn row_id(row: &sync_types::message::Row) -> BlobId {
     match RowKind::from_number(row.kind).expect("a kind") {
