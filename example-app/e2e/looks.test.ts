@@ -118,7 +118,7 @@ describe.each(DRESSES)('%s', (dress, kind) => {
   })
 })
 
-test('everything can be done with the keyboard alone', async () => {
+test('a note is written and a pairing begun with the keyboard alone', async () => {
   const { relay, device } = world()
   const desk = await device('desk', await relay())
   const [TAB, ENTER, ESCAPE, CONTROL] = ['\uE004', '\uE007', '\uE00C', '\uE009']

@@ -81,6 +81,7 @@ test('a window closes at once, also when the relay hangs, and what was written t
   await desk.sees('Changes on their way to your other devices')
   const took = await desk.close()
   console.info(`the app was gone ${took.toFixed(0)} ms after its window was closed`)
+  // It is promised 600, and never hangs; a busy machine may take a while to let it go.
   expect(took).toBeLessThan(5000)
 
   relay.wakeUp()

@@ -5,7 +5,11 @@
 #[expect(dead_code, reason = "the terminal's part has more actors")]
 mod stage;
 
-use std::{fs, path::PathBuf, process::Child};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Child,
+};
 
 use stage::{Actor, scene};
 use sync_tests::{Binary, Device, Relay, Scratch, pairing};
@@ -49,6 +53,6 @@ fn device(scratch: &Scratch, name: &str, relay: &str) -> Device {
     device
 }
 
-fn open(home: &std::path::Path) -> Child {
+fn open(home: &Path) -> Child {
     Binary::Example.command().env("NOTES_TRIAL_DIR", home).spawn().expect("it was built")
 }

@@ -118,10 +118,6 @@ fn install(package: Package) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A command of npm's in that folder.
-///
-/// # Errors
-/// [`Failed::Step`].
-pub(crate) fn npm(name: &'static str, folder: &str, args: &[&str]) -> Result<(), Failed> {
+fn npm(name: &'static str, folder: &str, args: &[&str]) -> Result<(), Failed> {
     Step::new(name, "npm").within(&Path::new(ROOT).join(folder)).args(args).run()
 }

@@ -38,14 +38,13 @@ export class Notes {
 
   /** Closes its window by the window's own button; when the process has gone, in milliseconds. */
   async close(): Promise<number> {
-    const [pid] = this.machine.processes.running('example-app')
-    if (pid === undefined) throw new Error('it is not open')
+    if (this.machine.processes.running('example-app').length === 0) throw new Error('it is not open')
     const start = performance.now()
     const closing = this.page.closeWindow().catch(() => undefined)
     await until('the app has ended', () => this.machine.processes.running('example-app').length === 0)
     const took = performance.now() - start
     await closing
-    await this.#forget()
+    this.#forget()
     return took
   }
 
@@ -53,13 +52,12 @@ export class Notes {
   async kill(): Promise<void> {
     this.machine.processes.signal('SIGKILL', 'example-app')
     await until('the app has ended', () => this.machine.processes.running('example-app').length === 0)
-    await this.#forget()
+    this.#forget()
   }
 
-  async #forget(): Promise<void> {
+  #forget(): void {
     this.#page = undefined
     this.machine.restartDriver()
-    await sleep(100)
   }
 
   get page(): WebDriver {
