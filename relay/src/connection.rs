@@ -324,8 +324,8 @@ async fn tell(session: &Session) {
 async fn read(
     session: &Session,
     reader: &mut FrameReader,
-    writes: mpsc::Sender<Write>,
-    reads: mpsc::Sender<Read>,
+    writes: mpsc::Sender<Box<Write>>,
+    reads: mpsc::Sender<Box<Read>>,
 ) -> End {
     loop {
         let frame = match reader.next().await {
@@ -370,9 +370,10 @@ async fn read(
     }
 }
 
-async fn hand_on<T>(queue: &mpsc::Sender<T>, request: Result<T, Refusal>) -> Result<(), Refusal> {
+/// Queues a request. It travels in a box because a queue keeps places for dozens from the start, and most sessions only listen.
+async fn hand_on<T>(queue: &mpsc::Sender<Box<T>>, request: Result<T, Refusal>) -> Result<(), Refusal> {
     // The queue's other end lives as long as the session.
-    let _ = queue.send(request?).await;
+    let _ = queue.send(Box::new(request?)).await;
     Ok(())
 }
 

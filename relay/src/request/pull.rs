@@ -48,7 +48,7 @@ impl From<StoreError> for Miss {
 }
 
 /// Answers reads, follows and notifies, until there are no more requests to come.
-pub(crate) async fn serve(session: &Session, mut requests: mpsc::Receiver<Read>) {
+pub(crate) async fn serve(session: &Session, mut requests: mpsc::Receiver<Box<Read>>) {
     let mut head = session.member.head.clone();
     let mut following: Option<Follow> = None;
     let mut told = session.member.entered_at;
@@ -76,7 +76,7 @@ pub(crate) async fn serve(session: &Session, mut requests: mpsc::Receiver<Read>)
         let Some(place) = session.place().await else { return };
         // Not what it was when the request came: that may be a while ago, and the device may know better.
         let end = session.member.log.head();
-        match (request, &mut following) {
+        match (request.map(|request| *request), &mut following) {
             (Some(Read::Get(get)), _) => place.send(&get::get(session, get).await),
             (Some(Read::Pull(pull)), _) => {
                 following = None;

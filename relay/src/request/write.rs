@@ -16,12 +16,12 @@ pub(crate) enum Write {
 }
 
 /// Performs and answers what was checked, until there is no more to come.
-pub(crate) async fn perform_all(session: &Session, mut checked: mpsc::Receiver<Write>) {
+pub(crate) async fn perform_all(session: &Session, mut checked: mpsc::Receiver<Box<Write>>) {
     let mut batch = Vec::new();
     while checked.recv_many(&mut batch, IN_FLIGHT_MAX).await > 0 {
         let mut pushes = Vec::with_capacity(batch.len());
         for write in batch.drain(..) {
-            match write {
+            match *write {
                 Write::Push(push) => pushes.push(push),
                 Write::Move(moving) => {
                     push::append_all(session, std::mem::take(&mut pushes)).await;
