@@ -64,9 +64,32 @@ pub(crate) enum Examined {
     NotAuthentic,
 }
 
+/// Bytes that may be an envelope, and their hash, which is taken once.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    hash: BlobHash,
+    bytes: Bytes,
+}
+
+impl Candidate {
+    pub(crate) fn blob_id(&self) -> BlobId {
+        self.hash.blob_id()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl From<Bytes> for Candidate {
+    fn from(bytes: Bytes) -> Self {
+        Self { hash: BlobHash::of_bytes(&bytes), bytes }
+    }
+}
+
 /// Examines envelopes in the order a relay holds them; the answers come in the same order.
-pub(crate) fn examine(context: &mut Context, envelopes: impl IntoIterator<Item = Bytes>) -> Vec<Examined> {
-    let opened: Vec<_> = envelopes.into_iter().map(|bytes| open(context, bytes)).collect();
+pub(crate) fn examine(context: &mut Context, envelopes: impl IntoIterator<Item = Candidate>) -> Vec<Examined> {
+    let opened: Vec<_> = envelopes.into_iter().map(|candidate| open(context, candidate)).collect();
     let mut vouched: BTreeSet<(DeviceId, BlobHash)> = BTreeSet::new();
     let mut examined: Vec<_> = opened.into_iter().rev().map(|opened| judge(context, &mut vouched, opened)).collect();
     examined.reverse();
@@ -81,7 +104,7 @@ enum Opened {
     NotAuthentic,
 }
 
-fn open(context: &Context, bytes: Bytes) -> Opened {
+fn open(context: &Context, Candidate { hash, bytes }: Candidate) -> Opened {
     let envelope = match Envelope::parse(bytes.clone()) {
         Ok(envelope) => envelope,
         Err(EnvelopeError::TooNew { .. } | EnvelopeError::UnknownKind(_)) => return Opened::TooNew(bytes),
@@ -106,7 +129,7 @@ fn open(context: &Context, bytes: Bytes) -> Opened {
         sender: header.sender,
         seq: body.seq,
         prev: body.prev,
-        hash: envelope.hash(),
+        hash,
         kind: header.kind,
         key_id: header.key_id,
         push_id: body.push_id,

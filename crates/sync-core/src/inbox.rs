@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use bytes::Bytes;
 use sync_types::{
     BlobHash, BlobId, DeviceId, Kind, PushId, Seq,
     limits::{
@@ -21,7 +20,7 @@ use sync_types::{
 use crate::{
     context::{Context, Effects},
     event::{Event, HeldRow, Now, ParkReason, ParkedRow, SenderRow, StoreOp, WaitingRow},
-    examine::{Authentic, Examined, Unreadable, examine},
+    examine::{Authentic, Candidate, Examined, Unreadable, examine},
     protection::Protection,
     ranges::Ranges,
     roster::{Change, Cutoff, Roster, RosterError, Standing, without_boxes},
@@ -117,7 +116,7 @@ impl Inbox {
             inbox.senders.insert(row.sender, sender);
         }
         // Authentic when they were stored: examined again only for what is inside.
-        for row in examine(context, waiting.into_iter().map(|row| row.envelope)) {
+        for row in examine(context, waiting.into_iter().map(|row| row.envelope.into())) {
             if let Examined::Authentic(envelope) = row {
                 inbox.waiting_bytes += envelope.bytes.len();
                 inbox.senders.entry(envelope.sender).or_default().waiting.insert(envelope.seq, envelope);
@@ -131,7 +130,7 @@ impl Inbox {
         &mut self,
         context: &mut Context,
         now: Now,
-        envelopes: impl IntoIterator<Item = Bytes>,
+        envelopes: impl IntoIterator<Item = Candidate>,
         effects: &mut Effects,
     ) -> Vec<Seen> {
         let mut seen = Vec::new();
@@ -158,10 +157,10 @@ impl Inbox {
         &mut self,
         context: &mut Context,
         now: Now,
-        envelopes: Vec<Bytes>,
+        envelopes: Vec<Candidate>,
         effects: &mut Effects,
     ) -> Option<BlobId> {
-        let named = envelopes.into_iter().map(|envelope| (BlobHash::of_bytes(&envelope).blob_id(), envelope));
+        let named = envelopes.into_iter().map(|envelope| (envelope.blob_id(), envelope));
         let named: BTreeMap<_, _> = named.collect();
         let last = named.last_key_value().map(|(blob_id, _)| *blob_id);
         // A fork stays one, whatever is learnt. The others' places are free until it is known what became of them.

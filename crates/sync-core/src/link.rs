@@ -23,6 +23,7 @@ use sync_types::{
 
 use crate::{
     event::{HeldRow, Now, Paved, RelayState},
+    examine::Candidate,
     protection::{Protection, Protections},
     ranges::Ranges,
     status::{Connection, RelayStatus},
@@ -70,7 +71,7 @@ pub(crate) enum Fit {
 /// The rows of a page, taken apart.
 #[derive(Default)]
 pub(crate) struct NewRows {
-    pub(crate) envelopes: Vec<bytes::Bytes>,
+    pub(crate) envelopes: Vec<Candidate>,
     /// When each of those came to the relay, by its clock.
     pub(crate) arrived_ms: Vec<u64>,
     pub(crate) expired: Vec<BlobId>,
@@ -385,9 +386,10 @@ impl Link {
         for row in page.rows.0 {
             let blob_id = match RowKind::from_number(row.kind) {
                 Some(RowKind::Blob) => {
-                    let blob_id = sync_types::BlobHash::of_bytes(&row.bytes).blob_id();
+                    let candidate = Candidate::from(row.bytes);
+                    let blob_id = candidate.blob_id();
                     self.sent.remove(&blob_id);
-                    new.envelopes.push(row.bytes);
+                    new.envelopes.push(candidate);
                     new.arrived_ms.push(row.timestamp_ms);
                     blob_id
                 }

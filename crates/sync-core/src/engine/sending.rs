@@ -106,7 +106,7 @@ impl Engine {
                 }
             }
             Load::Parked { bytes, .. } => {
-                let envelopes: Vec<_> = rows.into_iter().map(|row| row.envelope).collect();
+                let envelopes = rows.into_iter().map(|row| row.envelope.into()).collect();
                 let mut effects = Effects::default();
                 let last = self.inbox.retry_parked(&mut self.context, now, envelopes, &mut effects);
                 self.actions.extend(effects.into_actions());

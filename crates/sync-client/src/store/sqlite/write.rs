@@ -14,7 +14,7 @@ use super::{Writer, read::holes_to_bytes};
 use crate::store::{Membership, StoreError, newest_own};
 
 /// Rows in one INSERT. A few fixed sizes, so that their statements stay prepared.
-const CHUNKS: [usize; 4] = [128, 16, 4, 1];
+const CHUNKS: [usize; 5] = [512, 128, 16, 4, 1];
 /// From this many on an INSERT goes by itself: together with what comes before and after it, it would rarely be the
 /// same text again.
 const LONG: usize = 16;
