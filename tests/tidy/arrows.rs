@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("sync-relay", &["sync-sqlite", "sync-types"], &[]),
     ("sync-tests", &[], &[]),
     ("sync-bench", &["sync-client", "sync-core", "sync-types"], &[]),
+    ("sync-bench-app", &["tauri-plugin-sync"], &[]),
     ("sync-fuzz", &["sync-core", "sync-relay", "sync-types"], &[]),
     ("tauri-plugin-sync", &["sync-bridge"], &["sync-relay"]),
     ("example-app", &["tauri-plugin-sync"], &[]),

@@ -6,7 +6,7 @@ use sync_client::{Event, PushOptions, SyncEvent};
 
 use crate::{
     Failure,
-    baseline::disk,
+    baseline::{awake::Awake, disk},
     device::{Device, blobs, within_patience},
     relay::Relay,
     report::{Report, Row},
@@ -23,6 +23,25 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
     let [sender, receiver] = Device::pair(&relay.address()).await?;
     sender.settled().await?;
     receiver.settled().await?;
+    let (took, flushes) = events(&sender, &receiver).await?;
+    let row = |name, took: &[f64], flush: f64| {
+        let row = Row::new(name, median(took), "ms").beside(flush, "fdatasync p50; push on A to event on B");
+        row.at_most(3.0 * flush + 1.0, "3 fdatasync + 1 ms")
+    };
+    report.add(row("event/p50", &took, median(&flushes)));
+    let p99 = Row::new("event/p99", percentile(&took, 99), "ms");
+    report.add(p99.beside(median(&took), "its p50").ratio_at_most(5.0));
+    if let Some(_awake) = Awake::keep()? {
+        let (took, flushes) = events(&sender, &receiver).await?;
+        report.add(row("event/cores awake p50", &took, median(&flushes)));
+    }
+    sender.close().await;
+    receiver.close().await;
+    Ok(())
+}
+
+/// How long events took, and flushes in between, in milliseconds.
+async fn events(sender: &Device, receiver: &Device) -> Result<(Vec<f64>, Vec<f64>), Failure> {
     let mut events = receiver.subscribe();
     let (mut took, mut flushes) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -43,11 +62,5 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
             took.push(ms(begun.elapsed()));
         }
     }
-    sender.close().await;
-    receiver.close().await;
-    let (flush, p50) = (median(&flushes), median(&took));
-    let row = Row::new("event/p50", p50, "ms").beside(flush, "fdatasync p50; push on A to event on B");
-    report.add(row.at_most(3.0 * flush + 1.0, "3 fdatasync + 1 ms"));
-    report.add(Row::new("event/p99", percentile(&took, 99), "ms").beside(p50, "its p50").ratio_at_most(5.0));
-    Ok(())
+    Ok((took, flushes))
 }

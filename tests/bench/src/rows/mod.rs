@@ -1,5 +1,6 @@
 //! What is measured, each topic with its baselines.
 
+mod app;
 mod crowd;
 mod drain;
 mod event;
@@ -46,4 +47,5 @@ pub(crate) const TOPICS: &[Topic] = &[
     Topic { name: "memory", about: "the relay with 1000 devices", run: |report| Box::pin(memory::measure(report)) },
     Topic { name: "start", about: "relay and client start", run: |report| Box::pin(start::measure(report)) },
     Topic { name: "outage", about: "the relay dies and returns", run: |report| Box::pin(outage::measure(report)) },
+    Topic { name: "app", about: "an app with the plugin and without", run: |report| Box::pin(app::measure(report)) },
 ];

@@ -6,7 +6,7 @@ use sync_client::{PushOptions, PushState, Wait};
 
 use crate::{
     Failure,
-    baseline::disk,
+    baseline::{awake::Awake, disk},
     device::{Device, blobs},
     relay::Relay,
     report::{Report, Row},
@@ -23,6 +23,26 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
     let [device, other] = Device::pair(&relay.address()).await?;
     let _other = other.asleep().await;
     device.settled().await?;
+    let (took, flushes) = pushes(&device).await?;
+    let row = |name, took: &[f64], flush: f64| {
+        let row = Row::new(name, median(took), "ms").beside(flush, "fdatasync p50");
+        row.at_most(2.0 * flush + 1.0, "2 fdatasync + 1 ms")
+    };
+    report.add(row("push/wait for relay p50", &took, median(&flushes)));
+    report.add(
+        Row::new("push/wait for relay p99", percentile(&took, 99), "ms")
+            .beside(percentile(&flushes, 99), "fdatasync p99"),
+    );
+    if let Some(_awake) = Awake::keep()? {
+        let (took, flushes) = pushes(&device).await?;
+        report.add(row("push/cores awake p50", &took, median(&flushes)));
+    }
+    device.close().await;
+    Ok(())
+}
+
+/// How long pushes took, and flushes in between, in milliseconds.
+async fn pushes(device: &Device) -> Result<(Vec<f64>, Vec<f64>), Failure> {
     let (mut took, mut flushes) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         flushes.extend(disk::flushes(FLUSHES)?);
@@ -35,13 +55,5 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
             }
         }
     }
-    device.close().await;
-    let flush = median(&flushes);
-    let row = Row::new("push/wait for relay p50", median(&took), "ms").beside(flush, "fdatasync p50");
-    report.add(row.at_most(2.0 * flush + 1.0, "2 fdatasync + 1 ms"));
-    report.add(
-        Row::new("push/wait for relay p99", percentile(&took, 99), "ms")
-            .beside(percentile(&flushes, 99), "fdatasync p99"),
-    );
-    Ok(())
+    Ok((took, flushes))
 }

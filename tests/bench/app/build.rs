@@ -1,0 +1,5 @@
+//! The app's configuration becomes code.
+
+fn main() {
+    tauri_build::build();
+}
