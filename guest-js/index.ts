@@ -26,6 +26,7 @@ import type {
   Backend,
   Configuration,
   Device,
+  Finding,
   Invite,
   Joined,
   Membership,
@@ -161,3 +162,10 @@ export const leaveGroup = (options: Options & { force?: boolean } = {}): Promise
 /** Uses another backend from now on, if one is given, and says how the profile is set up. */
 export const configure = (backend?: Backend, options: Options = {}): Promise<Configuration> =>
   call('configure', { backend, ...options })
+
+/**
+ * Looks at everything that sync rests on, and says of each how it is and what to do: for a person who wonders why something
+ * does not arrive. Waits five seconds for everything to be in step first, if nothing is said.
+ */
+export const doctor = (options: Options & { withinMs?: number } = {}): Promise<Finding[]> =>
+  call('doctor', { ...options })

@@ -29,6 +29,7 @@ export type Command =
   | 'rotate_key'
   | 'leave_group'
   | 'configure'
+  | 'doctor'
 
 /** Asks the plugin, and throws nothing but a {@link SyncError}. */
 export async function call<T>(command: Command, args?: InvokeArgs, headers?: Record<string, string>): Promise<T> {

@@ -163,6 +163,20 @@ export type Configuration = Backend & {
   name: string
 }
 
+/** What was found of one of the things that sync rests on. */
+export interface Finding {
+  /** What was looked at. */
+  check: 'profile' | 'keys' | 'store' | 'group' | 'clock' | 'relay'
+  /** The relay's address, where it is about one. */
+  relay: string | null
+  /** `notice` mends itself or is worth knowing; `bad` takes somebody to do something. */
+  verdict: 'good' | 'notice' | 'bad'
+  /** What is wrong. Whatever is bad has one. */
+  code: ErrorCode | null
+  /** What was found, and what to do about it if it isn't good. */
+  text: string
+}
+
 /** Which side of a pairing this device is: the one that lets another in, or the one that is let in. */
 export type PairRequest = { create: true } | { join: string }
 

@@ -24,6 +24,7 @@ const COMMANDS: &[&str] = &[
     "rotate_key",
     "leave_group",
     "configure",
+    "doctor",
 ];
 
 fn main() {

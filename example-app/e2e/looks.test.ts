@@ -80,6 +80,12 @@ describe.each(DRESSES)('%s', (dress, kind) => {
 
     await desk.shows('Synced')
     await see(desk, '14 synced')
+    await desk.settings()
+    await desk.press('Is something wrong?')
+    await desk.press('Look')
+    await desk.sees('Everything that came from')
+    await see(desk, '14 synced, checkup')
+    await desk.press('Close')
     carrier.hang()
     await desk.write('Text', ' Or if it does.')
     await desk.shows('Syncing')

@@ -3,7 +3,7 @@
 import { ERROR_CODES, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
-import { errorSentence, remaining, seenWords, statusSentence } from '../src/sync/words.js'
+import { errorSentence, findingWords, forgetfulSentence, remaining, seenWords, statusSentence } from '../src/sync/words.js'
 import { status } from './support/plugin.js'
 
 test.each([...ERROR_CODES])('%s is a sentence', (code) => {
@@ -21,6 +21,26 @@ test('how it stands: what counts most comes first', () => {
   const full = { relayId: 'r', connection: 'connected', pending: 1, unread: 0, refilling: false, problem: 'group_full' } as const
   expect(statusSentence({ ...paired, badge: 'failed', relays: [full] })).toContain('no more room')
   expect(statusSentence({ ...paired, badge: 'failed', parked: [{ blobId: 'b', reason: 'too_new' }] })).toContain('1 change from')
+})
+
+test('a relay that lost something is named, and what became of it', () => {
+  const relay = { relayId: 'b', connection: 'connected', pending: 0, unread: 0, refilling: true, problem: null } as const
+  const relays = [{ ...relay, relayId: 'a', refilling: false }, relay]
+  expect(forgetfulSentence('b', relays)).toMatch(/^Relay 2 had lost .* is giving back all it has\.$/)
+  expect(forgetfulSentence('a', relays)).toContain('Relay 1 had lost')
+  expect(forgetfulSentence('a', [{ ...relay, relayId: 'a', refilling: false }])).toMatch(/^The relay had lost .* has given back/)
+})
+
+test('what a checkup found says what it is about, and what to do', () => {
+  const relay = 'https://relay.example.org'
+  expect(findingWords({ check: 'relay', relay, verdict: 'bad', code: 'offline', text: 'x' })).toEqual({
+    about: `Relay ${relay}`,
+    sentence: expect.stringContaining('Check the network'),
+  })
+  expect(findingWords({ check: 'store', relay: null, verdict: 'good', code: null, text: 'it is whole' })).toEqual({
+    about: 'Storage',
+    sentence: 'It is whole.',
+  })
 })
 
 test('times', () => {

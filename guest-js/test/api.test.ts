@@ -60,6 +60,7 @@ describe('every function asks for its command', () => {
     ['rotate_key', () => sync.rotateKey(), {}],
     ['leave_group', () => sync.leaveGroup({ force: true }), { force: true }],
     ['configure', () => sync.configure({ tier: 'iroh' }), { backend: { tier: 'iroh' } }],
+    ['doctor', () => sync.doctor({ withinMs: 5 }), { withinMs: 5 }],
     ['create_invite', () => sync.createInvite(nothing), { channel: expect.anything() }],
     ['join', () => sync.join('ABCD', nothing), { invite: 'ABCD', channel: expect.anything() }],
     ['pair', () => sync.pair({ create: true }, nothing), { request: 'create', channel: expect.anything() }],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sync_bridge::{
     Backend, BridgeError, Event, Invite, Joined, PairRequest, PairingEvent,
-    dto::{Configuration, Device, Membership, Pushed, Status},
+    dto::{Configuration, Device, Finding, Membership, Pushed, Status},
 };
 use tauri::{
     Runtime, State, Webview,
@@ -17,6 +17,8 @@ type Result<T> = std::result::Result<T, BridgeError>;
 
 /// How long a full cycle may take, when nobody says.
 const CYCLE_MAX: Duration = Duration::from_secs(60);
+/// How long a checkup may wait for everything to be in step, when nobody says.
+const CHECKUP_MAX: Duration = Duration::from_secs(5);
 
 // ── Pairing ──
 
@@ -190,6 +192,15 @@ pub(crate) async fn configure(
     profile: Option<String>,
 ) -> Result<Configuration> {
     plugin.profile(profile)?.configure(backend).await
+}
+
+#[tauri::command]
+pub(crate) async fn doctor(
+    plugin: State<'_, Plugin>,
+    within_ms: Option<u64>,
+    profile: Option<String>,
+) -> Result<Vec<Finding>> {
+    plugin.profile(profile)?.checkup(within_ms.map_or(CHECKUP_MAX, Duration::from_millis)).await
 }
 
 /// A listener that tells a page. One that is gone is told no more, and what it began ends by itself.

@@ -166,6 +166,7 @@ impl Builder {
                 commands::rotate_key,
                 commands::leave_group,
                 commands::configure,
+                commands::doctor,
             ])
             .setup(move |app, api| self.set_up(app, &api))
             .on_page_load(|webview, load| {

@@ -43,7 +43,7 @@ fn each_set_of_permissions_allows_its_own_commands_and_no_others() {
         ),
         (&["sync:pairing"], &["pair", "create_group", "create_invite", "cancel_invite", "join", "approve", "deny"]),
         (&["sync:devices"], &["devices", "rename_device", "remove_device", "rotate_key", "leave_group"]),
-        (&["sync:configure"], &["configure"]),
+        (&["sync:configure"], &["configure", "doctor"]),
         (&["sync:allow-status"], &["status"]),
     ];
     for (granted, allowed) in sets {
@@ -205,6 +205,24 @@ fn relays_are_seen_and_changed_and_a_tier_that_is_not_built_says_so() {
     assert_eq!(configured["secrets"], "file");
     app.invoke("create_group", json!({})).expect("starts");
     assert_eq!(app.invoke("sync_now", json!({})).expect("a relay answers")["badge"], "synced");
+}
+
+#[test]
+fn a_checkup_says_how_everything_is() {
+    let relay = TestRelay::start();
+    let app = TestApp::new();
+    let verdicts = || -> Vec<(Value, Value)> {
+        let found = app.invoke("doctor", json!({ "withinMs": 2_000 })).expect("looks");
+        found.as_array().expect("a list").iter().map(|it| (it["check"].clone(), it["verdict"].clone())).collect()
+    };
+    assert_eq!(verdicts(), [(json!("group"), json!("notice"))], "nobody has asked for sync yet");
+    let wanted = json!({ "backend": { "tier": "relay", "relays": [relay.address, "http://127.0.0.1:9"] } });
+    app.invoke("configure", wanted).expect("is one");
+    app.invoke("create_group", json!({})).expect("starts");
+    let good = |check| (json!(check), json!("good"));
+    let expected =
+        [good("keys"), good("store"), good("group"), good("relay"), (json!("relay"), json!("bad")), good("clock")];
+    assert_eq!(verdicts(), expected);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod ordering;
 mod pairing;
 mod passphrase;
 mod push_pull;
+mod relays;
 mod removal;
 mod restart;
 mod trace;

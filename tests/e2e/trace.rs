@@ -74,7 +74,7 @@ fn they_do_so_through_five_deaths_of_the_relay_and_three_of_a_device() {
 }
 
 #[expect(clippy::print_stdout, reason = "who runs this wants to know what was replayed, and how fast")]
-fn chosen_trace() -> Trace {
+pub(crate) fn chosen_trace() -> Trace {
     // For whoever changes something here and doesn't want to wait.
     let trace = match env::var("SYNC_TRACE_EDITS") {
         Ok(count) => Trace::find().first(count.parse().expect("SYNC_TRACE_EDITS is a number")),
@@ -84,7 +84,7 @@ fn chosen_trace() -> Trace {
     trace
 }
 
-fn assert_documents(trace: &Trace, phone: &str, laptop: &str) {
+pub(crate) fn assert_documents(trace: &Trace, phone: &str, laptop: &str) {
     assert!(phone == laptop, "the two documents differ");
     if let Some(outcome) = &trace.outcome {
         assert!(phone == outcome, "both documents differ from what the trace says");
@@ -93,7 +93,12 @@ fn assert_documents(trace: &Trace, phone: &str, laptop: &str) {
 
 /// Both people at once: what their documents say in the end.
 #[expect(clippy::print_stdout, reason = "who runs this wants to know what was replayed, and how fast")]
-fn both(trace: &Trace, devices: [&Device; AGENTS], deaths: [usize; AGENTS], made: &AtomicUsize) -> [String; AGENTS] {
+pub(crate) fn both(
+    trace: &Trace,
+    devices: [&Device; AGENTS],
+    deaths: [usize; AGENTS],
+    made: &AtomicUsize,
+) -> [String; AGENTS] {
     let start = Instant::now();
     let documents = thread::scope(|story| {
         let people = [0, 1].map(|agent| {
@@ -211,13 +216,13 @@ fn session(device: &Device, after: u64) -> Process {
 }
 
 /// An update as a line of text: its number among its author's, and its bytes.
-struct Update {
+pub(crate) struct Update {
     number: usize,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Update {
-    fn parse(blob: &Blob) -> Self {
+    pub(crate) fn parse(blob: &Blob) -> Self {
         let (number, bytes) = blob.text().split_once(' ').expect("a number and an update");
         let bytes = BASE64.decode(bytes.as_bytes()).expect("an update arrives as it was pushed");
         Self { number: number.parse().expect("a number"), bytes }

@@ -1,6 +1,7 @@
 //! What happens to files on disks.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
@@ -8,7 +9,7 @@ use std::{
 
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 
-use crate::Network;
+use crate::{Network, Relay};
 
 /// Writes rubbish over a part of a file, given in thousandths of it.
 pub fn overwrite(file: &Path, from: u64, to: u64) {
@@ -33,6 +34,26 @@ pub fn from_the_future(network: &Network, database: &Path) {
         sqlx::query(later).execute(&mut connection).await.expect("it keeps its versions there");
         sqlx::Connection::close(connection).await.expect("it closes");
     });
+}
+
+/// The blob ids that a relay's database holds, and how many rows they are.
+pub fn blob_ids(network: &Network, relay: &Relay) -> (BTreeSet<[u8; 16]>, usize) {
+    let database = relay.data().join("relay.db");
+    network.run(async {
+        let options = SqliteConnectOptions::new().filename(database).read_only(true);
+        let mut connection = options.connect().await.expect("a database");
+        let query = "SELECT id_high, id_low FROM entries";
+        let rows: Vec<(i64, i64)> =
+            sqlx::query_as(query).fetch_all(&mut connection).await.expect("it keeps them there");
+        sqlx::Connection::close(connection).await.expect("it closes");
+        let id = |(high, low): &(i64, i64)| {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&high.to_be_bytes());
+            id[8..].copy_from_slice(&low.to_be_bytes());
+            id
+        };
+        (rows.iter().map(id).collect(), rows.len())
+    })
 }
 
 /// A copy of a folder's files, to be put back.

@@ -386,3 +386,31 @@ pub struct Configuration {
     /// What this device was called when the profile was made.
     pub name: String,
 }
+
+/// What was found of one of the things that sync rests on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// What was looked at: `profile`, `keys`, `store`, `group`, `clock` or `relay`.
+    pub check: &'static str,
+    /// The relay's address, where it is about one.
+    pub relay: Option<String>,
+    /// `good`; `notice`, which mends itself or is worth knowing; or `bad`: something has to be done.
+    pub verdict: &'static str,
+    /// What is wrong. Whatever is bad has one.
+    pub code: Option<ErrorCode>,
+    /// What was found, and what to do about it if it isn't good.
+    pub text: String,
+}
+
+impl From<client::Finding> for Finding {
+    fn from(finding: client::Finding) -> Self {
+        Self {
+            check: finding.check.name(),
+            relay: finding.relay.map(|relay| relay.to_string()),
+            verdict: finding.verdict.name(),
+            code: finding.code,
+            text: finding.text,
+        }
+    }
+}

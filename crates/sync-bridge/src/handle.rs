@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use sync_client::{ClientError, DeviceId, LocalCursor, ProfileInfo, Rekey, SyncClient};
+use sync_client::{self as client, ClientError, DeviceId, ErrorCode, LocalCursor, ProfileInfo, Rekey, SyncClient};
 use tokio::sync::broadcast;
 
 use crate::{
-    dto::{Configuration, Device, Membership, Page, PushOptions, Pushed, Status},
+    dto::{Configuration, Device, Finding, Membership, Page, PushOptions, Pushed, Status},
     error::BridgeError,
     event::{self, EVENTS_MAX, Event, Subscription},
     pairing::{Begun, Desk, Invite, Joined, Listener, PairRequest, PairingEvent},
@@ -360,6 +360,30 @@ impl SyncHandle {
             }
             synced?;
             Ok(status(&client))
+        })
+    }
+
+    /// Looks at everything that sync rests on, and says of each how it is and what to do. Takes as long as it takes to find
+    /// out whether the relays answer, and no longer than this to get in step first. A profile that does not open is a finding
+    /// too, and then the only one.
+    ///
+    /// # Errors
+    /// `closed`.
+    pub fn checkup(&self, within: Duration) -> Answer<Vec<Finding>> {
+        let looked = self.with_client(move |shared, client| async move {
+            let found = client.checkup(within).await;
+            if !shared.wants() && client.device_id().is_ok() {
+                client.disconnect().await?;
+            }
+            Ok(found?.into_iter().map(Finding::from).collect())
+        });
+        Answer::to(async move {
+            match looked.await {
+                Err(BridgeError::Client(error)) if error.code() != ErrorCode::Closed => {
+                    Ok(vec![client::Finding::of_failure(&error).into()])
+                }
+                looked => looked,
+            }
         })
     }
 

@@ -319,6 +319,90 @@ impl Display for Left {
     }
 }
 
+/// `doctor`
+#[derive(Debug, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) check: &'static str,
+    pub(crate) verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) relay: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<&'static str>,
+    pub(crate) text: String,
+}
+
+impl Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match self.verdict {
+            "good" => "✓",
+            "notice" => "!",
+            _ => "✗",
+        };
+        match &self.relay {
+            Some(relay) => write!(f, "{mark} {} {relay}: {}", self.check, self.text),
+            None => write!(f, "{mark} {}: {}", self.check, self.text),
+        }
+    }
+}
+
+/// `relay list`
+#[derive(Debug, Serialize)]
+pub(crate) struct RelayRow {
+    pub(crate) address: String,
+    /// Once it was met.
+    pub(crate) relay_id: Option<String>,
+    pub(crate) connection: &'static str,
+    /// Own blobs that it hasn't got; unknown before there is a group, and before it was met.
+    pub(crate) pending: Option<u64>,
+    /// It lost blobs, and is being given them again.
+    pub(crate) refilling: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) problem: Option<&'static str>,
+}
+
+impl Display for RelayRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}  {}", self.address, self.connection)?;
+        if let Some(pending @ 1..) = self.pending {
+            write!(f, ", {pending} to send")?;
+        }
+        if self.refilling {
+            f.write_str(", lost blobs and gets them again")?;
+        }
+        match self.problem {
+            Some(problem) => write!(f, ", {problem}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `relay add`
+#[derive(Debug, Serialize)]
+pub(crate) struct RelayAdded {
+    pub(crate) added: String,
+}
+
+impl Display for RelayAdded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} carries this device's blobs too", self.added)
+    }
+}
+
+/// `relay remove`
+#[derive(Debug, Serialize)]
+pub(crate) struct RelayRemoved {
+    pub(crate) removed: String,
+    #[serde(skip)]
+    pub(crate) left: usize,
+}
+
+impl Display for RelayRemoved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not used any more", self.removed)?;
+        if self.left == 0 { f.write_str("; nothing carries this device's blobs now") } else { Ok(()) }
+    }
+}
+
 /// How long that is, in the one unit that fits.
 fn ago(ms: u64) -> String {
     let seconds = ms / 1_000;

@@ -51,6 +51,35 @@ pub(crate) enum Command {
     RotateKey,
     /// Take this device out of its group, and delete what it has of it
     LeaveGroup(LeaveGroupArgs),
+    /// Look at everything that sync rests on, and say what to do about what is wrong
+    Doctor,
+    /// Choose the relays that carry this device's blobs; every blob goes to all of them
+    #[command(subcommand)]
+    Relay(RelayCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RelayCommand {
+    /// List them, the one that is asked first at the top
+    List(RelayListArgs),
+    /// Use another relay too: it gets what it lacks of what this device holds
+    Add(RelayArgs),
+    /// Use a relay no more; what it holds stays there, until its time is over
+    Remove(RelayArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RelayListArgs {
+    /// Say what is known here, and ask no relay
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RelayArgs {
+    /// The relay: its http(s):// address, its ticket, or id@host:port; `relay list` shows them
+    #[arg(value_name = "WHERE")]
+    pub(crate) relay: String,
 }
 
 #[derive(Args, Debug)]
@@ -58,9 +87,9 @@ pub(crate) struct InitArgs {
     /// This device's name, as the group's other devices will see it
     #[arg(long)]
     pub(crate) name: String,
-    /// A relay: its http(s):// address, its ticket, or id@host:port
-    #[arg(long, value_name = "WHERE")]
-    pub(crate) relay: String,
+    /// A relay: its http(s):// address, its ticket, or id@host:port; several if said several times, the preferred first
+    #[arg(long, value_name = "WHERE", required = true)]
+    pub(crate) relay: Vec<String>,
     /// The app whose group this is; devices of different apps can't pair
     #[arg(long, value_name = "ID", default_value = "sync-cli")]
     pub(crate) app: String,

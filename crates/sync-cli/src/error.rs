@@ -38,6 +38,16 @@ pub(crate) enum CliError {
         /// The most there may be.
         max: usize,
     },
+    /// A checkup found something that has to be done.
+    #[error("{bad} of {looked_at} checks failed")]
+    Unwell {
+        /// How many.
+        bad: usize,
+        /// Of how many.
+        looked_at: usize,
+        /// What the first of them is about.
+        first: ErrorCode,
+    },
     /// Somebody asked us to stop before we were done.
     #[error("interrupted")]
     Interrupted(Interrupt),
@@ -57,6 +67,7 @@ impl CliError {
             Self::Usage(_) | Self::Unreadable { what: _, source: _ } => ErrorCode::InvalidArgument,
             Self::NotOneQr { found: _ } => ErrorCode::InvalidCode,
             Self::Relay(_) => ErrorCode::RelayUnknown,
+            Self::Unwell { first, .. } => *first,
             Self::LineTooLong { max: _ } => ErrorCode::BlobTooLarge,
             Self::Unheard(_) => ErrorCode::LocalStorage,
             Self::Interrupted(_) | Self::Runtime(_) => ErrorCode::Internal,

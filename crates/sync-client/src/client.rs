@@ -21,7 +21,7 @@ use crate::{
     error::ClientError,
     event::{EventStream, SyncEvent},
     lock::ProfileLock,
-    profile::{self, Founding, ProfileInfo},
+    profile::{self, ConfiguredRelay, Founding, ProfileInfo},
     push::{ROOM_BYTES, ROOM_UNIT},
     random::{random, rng},
     resolve::{self, RelayAddr, Resolver},
@@ -158,6 +158,14 @@ impl SyncClient {
         let addresses = self.inner.store.addresses().await?;
         let row = self.inner.store.profile().await?.ok_or(ClientError::NoProfile)?;
         Ok(ProfileInfo::new(&row, &addresses))
+    }
+
+    /// The relays of the profile, in order of preference.
+    ///
+    /// # Errors
+    /// `local_storage`, `store_corrupt`.
+    pub async fn relays(&self) -> Result<Vec<ConfiguredRelay>, ClientError> {
+        Ok(self.inner.store.addresses().await?.iter().filter_map(ConfiguredRelay::new).collect())
     }
 
     /// Who this device is in its group.

@@ -26,6 +26,7 @@
 //! it can be simulated; here is what a simulation has no part in.
 
 mod callers;
+mod checkup;
 mod client;
 mod clock;
 mod config;
@@ -51,6 +52,7 @@ mod status;
 mod store;
 mod transport;
 
+pub use checkup::{Check, Finding, Verdict};
 pub use client::SyncClient;
 pub use config::{OpenOptions, ProfileConfig, PushOptions, RelayBackend, Wait};
 pub use devices::Device;
@@ -59,7 +61,7 @@ pub use event::{Event, EventStream, SyncEvent};
 pub use log::{Blob, PAGE_BLOBS_MAX, Page};
 pub use membership::Rekey;
 pub use pairing::{InviteEvent, InviteSession, JoinEvent, JoinSession};
-pub use profile::ProfileInfo;
+pub use profile::{ConfiguredRelay, ProfileInfo};
 pub use push::PendingPush;
 pub use resolve::{ParseRelayError, RelayAddr, ResolveError};
 pub use secrets::{SecretsChoice, SecretsError};

@@ -9,7 +9,7 @@ use sync_core::{
     roster::{self, Genesis},
     stored::Secrets,
 };
-use sync_types::{DeviceId, GroupId, LocalLogId, limits::RELAYS_MAX};
+use sync_types::{DeviceId, GroupId, LocalLogId, RelayId, limits::RELAYS_MAX};
 
 use crate::{
     clock::wall_ms,
@@ -56,6 +56,24 @@ impl ProfileInfo {
             group_id: row.membership.map(|membership| membership.group),
             device_id: row.membership.map(|membership| membership.device),
         }
+    }
+}
+
+/// A relay that a profile uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredRelay {
+    /// As a person named it.
+    pub address: RelayAddr,
+    /// Who is there, if it was met, or if the address says so.
+    pub relay: Option<RelayId>,
+}
+
+impl ConfiguredRelay {
+    /// None if a newer version of us wrote an address of another form.
+    pub(crate) fn new(row: &AddressRow) -> Option<Self> {
+        let address: RelayAddr = row.address.parse().ok()?;
+        let pin = row.pin.clone().or_else(|| address.known());
+        Some(Self { relay: pin.map(|pin| pin.relay), address })
     }
 }
 

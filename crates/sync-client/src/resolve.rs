@@ -5,7 +5,13 @@
 //! is an error a person has to judge, never silently the new place for a group's blobs. The kept answer also
 //! serves while the web side is down.
 
-use std::{collections::BTreeSet, fmt, net::SocketAddr, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::SocketAddr,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use iroh::{EndpointAddr, EndpointId, TransportAddr};
 use iroh_tickets::endpoint::EndpointTicket;
@@ -171,6 +177,14 @@ impl Resolver {
         let host = url.host_str().expect("web addresses have a host");
         let hosts = document.quic.iter().filter(|quic| !quic.contains('\n')).map(|quic| reachable(quic, host));
         Ok(Pin { relay: document.relay_id, hosts: hosts.collect() })
+    }
+}
+
+impl Resolver {
+    /// What time it is where a relay's web side is, to the second; none if it has none, or does not say.
+    pub(crate) async fn clock(&self, address: &RelayAddr) -> Option<SystemTime> {
+        let answer = self.http.get(endpoint(address.web()?, well_known::PATH)).send().await.ok()?;
+        httpdate::parse_http_date(answer.headers().get("date")?.to_str().ok()?).ok()
     }
 }
 

@@ -1,6 +1,6 @@
 /** The real relay, on ports of its own. */
 
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { RELAY } from './built.js'
@@ -43,6 +43,19 @@ export class Relay {
   async stop(): Promise<void> {
     this.#processes.signal('SIGTERM')
     await until('the relay has ended', () => this.#processes.running().length === 0)
+  }
+
+  /** How many blobs it keeps. */
+  async blobs(): Promise<number> {
+    const health = (await (await fetch(`${this.address}/health`)).json()) as { blobs_stored: number }
+    return health.blobs_stored
+  }
+
+  /** Loses everything but who it is, while it is stopped. */
+  wipe(): void {
+    for (const file of readdirSync(this.#data)) {
+      if (file.includes('.db')) rmSync(join(this.#data, file))
+    }
   }
 
   /** It goes on running, and does nothing any more. */

@@ -3,6 +3,8 @@
 import {
   type Configuration,
   configure,
+  doctor,
+  type Finding,
   leaveGroup,
   removeDevice,
   renameDevice,
@@ -40,6 +42,8 @@ export class Session {
   problem = $state.raw<SyncError>()
   /** Changes of another device are gone from the relay. It was asked to send them again. */
   gap = $state(false)
+  /** A relay that had lost some of what it kept, until a person has heard of it. */
+  forgetful = $state<string>()
 
   readonly #carrier: Carrier
   readonly #sendSoon: () => void
@@ -120,8 +124,14 @@ export class Session {
     return configure({ tier: 'relay', relays })
   }
 
+  /** Looks what is wrong, if anything is. */
+  checkup(): Promise<Finding[]> {
+    return doctor()
+  }
+
   #hear(event: SyncEvent): void {
     if (event.kind === 'gap') this.gap = true
+    if (event.kind === 'relayRegressed') this.forgetful = event.relayId
     // A status is settled by the effect above, once.
     if (event.kind !== 'statusChanged') void this.#carrier.hear(event).catch(this.#failed)
   }

@@ -1,6 +1,6 @@
 /** What the app says to people: sentences for somebody who has never heard of keys. */
 
-import { type Badge, type ErrorCode, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
+import { type Badge, type ErrorCode, type Finding, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
 
 /** The badge of the app: that of the sync, and of a device without others just that. */
 export type AppBadge = Badge | 'alone'
@@ -53,6 +53,14 @@ export function relaySentence({ problem, refilling }: Relay): string | undefined
   return refilling ? 'The relay lost some of what it had; this device gives it back.' : undefined
 }
 
+/** That a relay had lost something, and what became of it. */
+export function forgetfulSentence(relayId: string, relays: Relay[]): string {
+  const index = relays.findIndex((relay) => relay.relayId === relayId)
+  const name = relays.length > 1 && index >= 0 ? `Relay ${index + 1}` : 'The relay'
+  const done = relays[index]?.refilling === false
+  return `${name} had lost notes that it kept for your devices. This device ${done ? 'has given back' : 'is giving back'} all it has.`
+}
+
 const PROBLEMS: Partial<Record<ErrorCode, string>> = {
   group_full: 'The relay has no more room for your notes. It frees some with time, or its operator can raise the limit.',
   storage_full: 'The relay is full. Its operator has to make room, or you use another relay.',
@@ -90,8 +98,26 @@ const ERRORS: Partial<Record<ErrorCode, string>> = {
 
 /** What went wrong and what to do. What the app has no words for, the plugin has. */
 export function errorSentence(error: SyncError): string {
-  const sentence = ERRORS[error.code] ?? error.message
-  return /[.!?]$/.test(sentence) ? sentence : `${sentence.charAt(0).toUpperCase()}${sentence.slice(1)}.`
+  return sentence(ERRORS[error.code] ?? error.message)
+}
+
+const sentence = (text: string): string =>
+  /[.!?]$/.test(text) ? text : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`
+
+/** What a checkup looks at. */
+const CHECKS: Record<Finding['check'], string> = {
+  profile: 'This device',
+  keys: 'Keys',
+  store: 'Storage',
+  group: 'Your devices',
+  clock: 'Clock',
+  relay: 'Relay',
+}
+
+/** What was found of one thing, and what to do. */
+export function findingWords({ check, relay, code, text }: Finding): { about: string; sentence: string } {
+  const known = code ? ERRORS[code] : undefined
+  return { about: relay === null ? CHECKS[check] : `${CHECKS[check]} ${relay}`, sentence: sentence(known ?? text) }
 }
 
 /** When a device was last there. */

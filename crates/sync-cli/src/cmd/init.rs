@@ -17,7 +17,8 @@ pub(super) async fn run(dir: PathBuf, args: InitArgs, output: Output) -> Result<
         Secrets::Keychain => (SecretsChoice::Keychain, "keychain"),
         Secrets::File => (SecretsChoice::File, "file"),
     };
-    let backend = RelayBackend::Relay(vec![args.relay.parse()?]);
+    let relays = args.relay.iter().map(|relay| relay.parse()).collect::<Result<_, _>>()?;
+    let backend = RelayBackend::Relay(relays);
     let passphrase = match args.passphrase_file {
         Some(file) => Some(passphrase::in_file(&file)?),
         None if args.passphrase => Some(passphrase::typed().await?),

@@ -2,12 +2,14 @@
 
 mod ack;
 mod devices;
+mod doctor;
 mod init;
 mod leave_group;
 mod named;
 mod pair;
 mod pull;
 mod push;
+mod relay;
 mod remove_device;
 mod rename_device;
 mod rotate_key;
@@ -73,6 +75,11 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         }
         Command::LeaveGroup(args) => {
             with_client(&profile, Net::Used, async |client| leave_group::run(client, &args, output).await).await
+        }
+        Command::Doctor => doctor::run(&profile, output).await,
+        Command::Relay(command) => {
+            let net = relay::net(&command);
+            with_client(&profile, net, async |client| relay::run(client, &command, output).await).await
         }
     }
 }

@@ -209,5 +209,9 @@ impl Store for MemoryStore {
         Ok((state.head(), state.app_acked))
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn close(&self) {}
 }

@@ -139,6 +139,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The newest cursor given out, and what the app acknowledged.
     async fn cursors(&self) -> Result<(LocalCursor, LocalCursor), StoreError>;
 
+    /// Looks whether all of it is as it was written: [`StoreError::Corrupt`] if it isn't.
+    async fn check(&self) -> Result<(), StoreError>;
+
     /// Closes the database. What was committed is there at the next opening without this, too.
     async fn close(&self);
 }

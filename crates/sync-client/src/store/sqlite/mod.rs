@@ -225,6 +225,11 @@ impl Store for SqliteStore {
         read::cursors(&self.readers).await
     }
 
+    async fn check(&self) -> Result<(), StoreError> {
+        let said: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.readers).await?;
+        if said == "ok" { Ok(()) } else { Err(StoreError::Corrupt) }
+    }
+
     async fn close(&self) {
         self.readers.close().await;
         if let Some(writer) = self.writer.lock().await.take()
