@@ -303,11 +303,12 @@ async fn write(mut send: SendStream, mut outgoing: mpsc::Receiver<Bytes>, wrote:
     Some(send)
 }
 
-/// The driver let go, or the stream broke. Closing at once could overtake the last words.
+/// The driver let go, or the stream broke. Closing at once could overtake the last words: that they have arrived does not
+/// say that the relay has read them, and what it has not read goes with the connection. So it is the relay that closes.
 async fn part(connection: &Connection, send: Option<SendStream>) {
     if let Some(mut send) = send
         && send.finish().is_ok()
-        && timeout(GOODBYE_TIMEOUT, send.stopped()).await.is_err()
+        && timeout(GOODBYE_TIMEOUT, connection.closed()).await.is_err()
     {
         tracing::debug!("a relay did not take the last words");
     }
