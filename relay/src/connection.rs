@@ -41,7 +41,7 @@ use crate::{
         hello::{Answer, Member, Peer},
         moving::{self, Mover},
         pull::{self, Read},
-        push,
+        push, receipt,
         write::{self, Write},
     },
     state::State,
@@ -236,7 +236,9 @@ async fn greet(
                 writer.queue(moving::perform_early(&mover, message).await.to_frame());
                 writer.flush().await?;
             }
-            Ok(DeviceMsg::Push(_) | DeviceMsg::Pull(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_)) => {
+            Ok(
+                DeviceMsg::Push(_) | DeviceMsg::Pull(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_) | DeviceMsg::Receipt(_),
+            ) => {
                 return Err(Refusal::from(ErrorCode::NotGreeted).into());
             }
             Err(DecodeError::UnknownType { .. }) => return Err(Refusal::from(ErrorCode::Unsupported).into()),
@@ -353,6 +355,11 @@ async fn read(
             Ok(DeviceMsg::Move(message)) => {
                 let id = message.id;
                 let checked = moving::check(session, message).await.map(Write::Move);
+                hand_on(&writes, checked).await.map_err(|refusal| refusal.answer(id))
+            }
+            Ok(DeviceMsg::Receipt(message)) => {
+                let id = message.id;
+                let checked = receipt::check(session, message).map(Write::Receipt);
                 hand_on(&writes, checked).await.map_err(|refusal| refusal.answer(id))
             }
             Ok(DeviceMsg::Ack(message)) => {

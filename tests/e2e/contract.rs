@@ -80,7 +80,20 @@ fn every_answer_has_the_fields_it_promises() {
     for device in devices {
         assert_keys(
             &device,
-            &["device_id", "name", "platform", "joined_by", "joined_at", "online", "last_seen", "this"],
+            &[
+                "device_id",
+                "name",
+                "platform",
+                "joined_by",
+                "joined_at",
+                "online",
+                "last_seen",
+                "received_up_to",
+                "applied_up_to",
+                "behind",
+                "lost",
+                "this",
+            ],
         );
     }
 }

@@ -100,3 +100,38 @@ fn who_is_connected_is_online_and_who_went_was_seen() {
     assert_eq!((&seen["online"], seen["last_seen"].as_u64().is_some_and(|at| at <= last_seen)), (&false.into(), true));
     assert!(offline.iter().all(|device| device["online"] == false), "nobody is connected, this one neither");
 }
+
+#[test]
+fn a_device_says_how_far_it_has_received_and_applied() {
+    let scratch = Scratch::new();
+    let mut relay = Relay::start(&scratch);
+    let (phone, laptop) = paired(&scratch, relay.url());
+    let (phone_id, laptop_id) = (this(&phone), this(&laptop));
+    let of = |on: &Device, id: &str| devices(on).into_iter().find(|device| device["device_id"] == id).expect("there");
+    let says = |device: &Value| {
+        let number = |key: &str| device[key].as_u64();
+        (number("received_up_to"), number("applied_up_to"), number("behind"))
+    };
+    for text in ["one", "two", "three"] {
+        phone.run(&["push", text, "--wait", "all"]).ok();
+    }
+    assert_ne!(says(&of(&phone, &laptop_id)).0, Some(3), "it was not there");
+    laptop.sync();
+    assert_eq!(says(&of(&phone, &laptop_id)), (Some(3), Some(0), Some(0)));
+    laptop.run(&["ack", "2"]).ok();
+    laptop.sync();
+    laptop.run(&["ack", "3"]).ok();
+    laptop.sync();
+    assert_eq!(says(&of(&phone, &laptop_id)), (Some(3), Some(3), Some(0)));
+    phone.run(&["push", "four", "--wait", "all"]).ok();
+    assert_eq!(says(&of(&phone, &laptop_id)), (Some(3), Some(3), Some(1)));
+    assert_eq!(says(&of(&phone, &phone_id)), (Some(4), Some(0), Some(0)), "of itself it knows");
+    // What it was told it knows without a relay, and a relay that lost everything is told again.
+    relay.kill();
+    let offline = phone.run(&["devices", "--offline"]).ok();
+    let known = offline.iter().find(|device| device["device_id"] == laptop_id.as_str()).expect("there");
+    assert_eq!(says(known), (Some(3), Some(3), Some(1)));
+    relay.restart();
+    laptop.sync();
+    assert_eq!(says(&of(&phone, &laptop_id)), (Some(4), Some(3), Some(0)));
+}

@@ -355,6 +355,14 @@ pub struct Device {
     pub online: bool,
     /// When it was last seen, by this device's clock; none if it never was.
     pub last_seen: Option<u64>,
+    /// Every blob of this device's log up to this cursor it says to have, but for those in `lost`; none if it never said.
+    pub received_up_to: Option<u64>,
+    /// Every one of those up to this cursor its app has applied; none if it never said.
+    pub applied_up_to: Option<u64>,
+    /// Blobs of this device's log that it is still to receive; none if it never said.
+    pub behind: Option<u64>,
+    /// Blobs of this device's log that it has given up for lost.
+    pub lost: u64,
     /// It is this one.
     pub this: bool,
 }
@@ -369,6 +377,10 @@ impl From<client::Device> for Device {
             joined_at: device.joined_at_ms,
             online: device.online,
             last_seen: device.last_seen_ms,
+            received_up_to: device.received_up_to.map(client::LocalCursor::get),
+            applied_up_to: device.applied_up_to.map(client::LocalCursor::get),
+            behind: device.behind,
+            lost: device.lost,
             this: device.this,
         }
     }

@@ -98,6 +98,11 @@ pub enum Event {
         /// It is there.
         online: bool,
     },
+    /// A device says to have received or applied more than it had said before: how far, `devices` tells.
+    ReceivedBy {
+        /// Which.
+        device_id: String,
+    },
     /// A relay lost data it had confirmed. It is being filled again.
     RelayRegressed {
         /// Which.
@@ -166,6 +171,7 @@ impl From<client::Event> for Event {
             client::Event::DevicePresence { device, online } => {
                 Self::DevicePresence { device_id: device.to_string(), online }
             }
+            client::Event::ReceivedBy { device } => Self::ReceivedBy { device_id: device.to_string() },
             client::Event::RelayRegressed { relay } => Self::RelayRegressed { relay_id: relay.to_string() },
             client::Event::Failed { relay, code } => {
                 Self::Error { relay_id: relay.map(|relay| relay.to_string()), code, message: code.text().to_owned() }

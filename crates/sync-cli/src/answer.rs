@@ -238,6 +238,10 @@ pub(crate) struct Device {
     pub(crate) joined_at: u64,
     pub(crate) online: bool,
     pub(crate) last_seen: Option<u64>,
+    pub(crate) received_up_to: Option<u64>,
+    pub(crate) applied_up_to: Option<u64>,
+    pub(crate) behind: Option<u64>,
+    pub(crate) lost: u64,
     pub(crate) this: bool,
     /// As wide as the widest name, for people.
     #[serde(skip)]
@@ -253,6 +257,13 @@ impl Display for Device {
             _ if self.online => f.write_str("online")?,
             Some(last_seen) => write!(f, "seen {}", ago(wall_ms().saturating_sub(last_seen)))?,
             None => f.write_str("not seen yet")?,
+        }
+        match (self.behind, self.lost) {
+            _ if self.this => {}
+            (None, _) => f.write_str(", has not said what it has")?,
+            (Some(0), 0) => f.write_str(", has everything")?,
+            (Some(0), lost) => write!(f, ", has everything but {lost} that expired")?,
+            (Some(behind), _) => write!(f, ", {behind} behind")?,
         }
         f.write_str(this)
     }

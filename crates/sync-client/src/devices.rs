@@ -1,10 +1,15 @@
 //! The group's devices, as a person sees them.
 
-use sync_core::{Input, status::DeviceStatus};
-use sync_types::{DeviceId, ErrorCode};
+use sync_core::{Input, receipt::Receipt, status::DeviceStatus};
+use sync_types::{DeviceId, ErrorCode, LocalCursor, Seq};
 use tokio::sync::oneshot;
 
-use crate::{client::SyncClient, driver::Command, error::ClientError};
+use crate::{
+    client::SyncClient,
+    driver::Command,
+    error::ClientError,
+    store::{Lacks, Reach},
+};
 
 /// A device of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +29,15 @@ pub struct Device {
     /// When it was last seen, in Unix milliseconds by this device's clock, to the minute across a restart; none if it
     /// never was.
     pub last_seen_ms: Option<u64>,
+    /// Every blob of this device's log up to here it says to have, but for those in `lost`; none if it never said. Of
+    /// this device: the end of the log.
+    pub received_up_to: Option<LocalCursor>,
+    /// Every one of those up to here its app has applied; none if it never said. Of this device: what its app has.
+    pub applied_up_to: Option<LocalCursor>,
+    /// Blobs of this device's log that it is still to receive; none if it never said.
+    pub behind: Option<u64>,
+    /// Blobs of this device's log that it has given up for lost: they expired before it came, or came to no relay.
+    pub lost: u64,
     /// It is this one.
     pub this: bool,
 }
@@ -38,17 +52,33 @@ impl SyncClient {
         let (answer, answered) = oneshot::channel();
         group.send(Command::Devices { answer }).await?;
         let devices = answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)?;
-        let device = |DeviceStatus { member, online, last_seen_ms, this }| Device {
-            device_id: member.device,
-            name: member.profile.name().to_owned(),
-            platform: member.profile.platform().to_owned(),
-            joined_by: member.inviter,
-            joined_at_ms: member.since_ms,
-            online,
-            last_seen_ms,
-            this,
-        };
-        Ok(devices.into_iter().map(device).collect())
+        let store = &self.inner.store;
+        let (head, applied) = store.cursors().await?;
+        let members: Vec<_> = devices.iter().map(|device| device.member.device).collect();
+        let mut told = Vec::with_capacity(devices.len());
+        for DeviceStatus { member, online, last_seen_ms, receipt, this } in devices {
+            let lacks = match receipt {
+                Some(receipt) => Some(store.lacks(&member.device, &reach(&members, &receipt)).await?),
+                None => None,
+            };
+            let up_to = |first: Option<LocalCursor>| first.map_or(head, |first| LocalCursor::new(first.get() - 1));
+            let others = |of: fn(Lacks) -> Option<LocalCursor>| lacks.map(|lacks| up_to(of(lacks)));
+            told.push(Device {
+                device_id: member.device,
+                name: member.profile.name().to_owned(),
+                platform: member.profile.platform().to_owned(),
+                joined_by: member.inviter,
+                joined_at_ms: member.since_ms,
+                online,
+                last_seen_ms,
+                received_up_to: if this { Some(head) } else { others(|lacks| lacks.first_unreceived) },
+                applied_up_to: if this { Some(applied) } else { others(|lacks| lacks.first_unapplied) },
+                behind: if this { Some(0) } else { lacks.map(|lacks| lacks.unreceived) },
+                lost: lacks.map_or(0, |lacks| lacks.lost),
+                this,
+            });
+        }
+        Ok(told)
     }
 
     /// Gives a device of the group another name, on all devices: its own name or another's, whoever is asked. If two
@@ -65,4 +95,16 @@ impl SyncClient {
             false => error,
         })
     }
+}
+
+/// What a device says of each member. Of one that it does not mention it has nothing; whoever is no member any more is
+/// not asked for.
+fn reach(members: &[DeviceId], receipt: &Receipt) -> Vec<Reach> {
+    let of = |sender: &DeviceId| match receipt.of_sender(sender) {
+        Some(said) => {
+            Reach { sender: *sender, received: said.received, applied: said.applied, missing: said.missing.0.clone() }
+        }
+        None => Reach { sender: *sender, received: Seq::START, applied: Seq::START, missing: Vec::new() },
+    };
+    members.iter().map(of).collect()
 }

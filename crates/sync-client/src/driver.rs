@@ -468,6 +468,11 @@ impl Driver {
     async fn close(mut self) {
         self.commands.close();
         self.told.close();
+        let mut last = Turn::default();
+        self.feed(Input::Parting, &mut last);
+        if last.must_store {
+            self.settle(last).await;
+        }
         if !self.notes.is_empty()
             && let Err(error) = self.parts.store.commit(&self.notes).await
         {

@@ -59,7 +59,8 @@ fn main() -> ExitCode {
         reports.fold(Report::default(), |total, report| total.plus(&report))
     });
     let rate = count as f64 / started.elapsed().as_secs_f64();
-    println!("{} steps, {} pushes, {} crashes, {rate:.0} seeds/s", total.steps, total.pushed, total.crashes);
+    let Report { steps, pushed, crashes, receipts, .. } = total;
+    println!("{steps} steps, {pushed} pushes, {receipts} receipts, {crashes} crashes, {rate:.0} seeds/s");
     let failed = failed.into_inner();
     println!("{count} seeds, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

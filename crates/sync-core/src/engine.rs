@@ -11,6 +11,7 @@ mod epochs;
 mod hearing;
 mod meeting;
 mod moving;
+mod receipting;
 mod sending;
 mod standing;
 
@@ -32,6 +33,7 @@ use crate::{
     link::{Link, Phase},
     outbox::Outbox,
     protection::{Protection, Protections},
+    receipts::Receipts,
     roster::{Roster, RosterError},
     seal::Verifier,
     sightings::Sightings,
@@ -65,6 +67,8 @@ pub struct Engine {
     inbox: Inbox,
     links: Vec<Link>,
     sightings: Sightings,
+    receipts: Receipts,
+    receipts_seen: receipting::Seen,
     /// What is known of relays that are not in use now.
     idle_states: BTreeMap<RelayId, RelayState>,
     online: bool,
@@ -132,6 +136,7 @@ impl Engine {
         let outbox =
             outbox.map_or_else(Outbox::default, |row| Outbox::open(row.seq, row.hash, stored.offered, stored.own));
         let parked = (stored.parked, stored.parked_bytes);
+        let receipts = Receipts::open(&me, &context.keys, stored.receipts);
         let inbox = Inbox::open(stored.senders, stored.waiting, parked, &mut context);
         let mut engine = Self {
             context,
@@ -139,6 +144,8 @@ impl Engine {
             inbox,
             links: Vec::new(),
             sightings: Sightings::open(stored.seen),
+            receipts,
+            receipts_seen: receipting::Seen::default(),
             idle_states: stored.relays.into_iter().collect(),
             online: true,
             loading_own: false,
@@ -155,6 +162,7 @@ impl Engine {
         };
         engine.use_relays(now, &setup.relays);
         engine.introduce_myself(now);
+        engine.open_receipts(now);
         if engine.context.roster.history().commits().len() > 0 {
             // What follows from a commit is stored after it, and so may not be.
             let mut effects = Effects::default();
@@ -190,6 +198,7 @@ impl Engine {
             Input::Timer => {}
             Input::Nudge => self.nudge(now),
             Input::Online { online } => self.set_online(now, online),
+            Input::Parting => self.part(now),
             Input::Relays { relays } => self.use_relays(now, &relays),
         }
         self.keep_time(now);
@@ -202,7 +211,8 @@ impl Engine {
     pub fn wake_at(&self) -> Option<u64> {
         let syncs = self.online && !self.context.am_removed();
         let links = self.links.iter().filter(|_| syncs).filter_map(Link::wake_at);
-        links.chain(self.inbox.wake_at()).chain(self.duty.map(|(_, at_ms)| at_ms)).min()
+        let duty = self.duty.map(|(_, at_ms)| at_ms);
+        links.chain(self.inbox.wake_at()).chain(duty).chain(self.receipt_due_ms()).min()
     }
 
     /// The keys that this device has by now.
@@ -253,6 +263,7 @@ impl Engine {
         if cursor > local.app_acked && cursor <= local.head {
             local.app_acked = cursor;
             self.actions.push(Action::Store(vec![StoreOp::AppAck { cursor }]));
+            self.note_applied();
         }
     }
 
@@ -294,6 +305,9 @@ impl Engine {
 
     fn set_online(&mut self, now: Now, online: bool) {
         self.online = online;
+        if !online {
+            self.part(now);
+        }
         for index in 0..self.links.len() {
             if online {
                 self.links[index].hurry(now, 0);
@@ -363,6 +377,8 @@ impl Engine {
         self.see_to_duties(now, caught_up);
         self.pave(now);
         self.pump(now);
+        self.retry_receipts();
+        self.see_to_receipts(now);
         if self.badge() == Badge::Synced && self.synced_ms.is_none_or(|at| at / 1_000 != now.wall_ms / 1_000) {
             self.synced_ms = Some(now.wall_ms);
         }
@@ -392,7 +408,7 @@ impl Engine {
             last_cursor: link.pulled(),
             log_id: link.state.as_ref().map(|state| state.log_id),
             signature: auth.sign_hello(&self.context.me, &link.relay, exporter).to_vec().into(),
-            features: features::PRESENCE | features::MOVE,
+            features: features::PRESENCE | features::MOVE | features::RECEIPTS,
         };
         self.send(index, [hello.into()]);
     }

@@ -148,6 +148,8 @@ pub enum Input {
         /// To be, or not.
         online: bool,
     },
+    /// The engine is about to be dropped: what is worth saying before is said now. Nothing is waited for.
+    Parting,
     /// These are the relays from now on, in order of preference.
     Relays {
         /// All of them.
@@ -280,6 +282,11 @@ pub enum Event {
         /// Some relay says that it is there.
         online: bool,
     },
+    /// A device says to have received or applied more than it had said before. How far, the list of devices tells.
+    ReceivedBy {
+        /// Which.
+        device: DeviceId,
+    },
     /// A relay lost data it had confirmed: it was wiped, or restored from a backup. It is being filled again.
     RelayRegressed {
         /// Which.
@@ -383,6 +390,13 @@ pub enum StoreOp {
         device: DeviceId,
         /// In Unix milliseconds.
         at_ms: u64,
+    },
+    /// The newest receipt of a device, its own or another's. Replaces the one before.
+    Receipt {
+        /// Whose.
+        device: DeviceId,
+        /// It, as it travels.
+        envelope: Bytes,
     },
     /// A roster entry that was taken and is over: a newer name has its place.
     Superseded {
@@ -559,4 +573,6 @@ pub struct Stored {
     pub roster: Vec<Bytes>,
     /// When devices were last seen.
     pub seen: Vec<(DeviceId, u64)>,
+    /// The newest receipt of each device, this one's among them.
+    pub receipts: Vec<Bytes>,
 }

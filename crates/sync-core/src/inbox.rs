@@ -23,6 +23,7 @@ use crate::{
     examine::{Authentic, Candidate, Examined, Unreadable, examine},
     protection::Protection,
     ranges::Ranges,
+    receipt::Reach,
     roster::{Change, Cutoff, Roster, RosterError, Standing, without_boxes},
     timing::GAP_MS,
 };
@@ -100,6 +101,8 @@ pub(crate) struct Inbox {
     commits_due: bool,
     /// Senders whose row changed since the last op.
     changed: BTreeSet<DeviceId>,
+    /// How often one did.
+    changes: u64,
 }
 
 impl Inbox {
@@ -276,6 +279,22 @@ impl Inbox {
         self.senders.get(sender).map(|sender| Cutoff { seq: sender.seq, hash: sender.hash }).unwrap_or_default()
     }
 
+    /// How often it became known that more, or less, of a sender is held: once that has grown, [`Self::reached`] may say
+    /// something else than before.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// How far each member is held, and what of that is not. Of a sender that lacks so much that not all of it is
+    /// remembered, nothing.
+    pub(crate) fn reached(&self, roster: &Roster) -> BTreeMap<DeviceId, Reach> {
+        let members = self.senders.iter().filter(|(id, _)| roster.is_member(id));
+        let known = members.filter(|(_, sender)| sender.seq > Seq::START && sender.holes.runs() < HOLES_PER_SENDER_MAX);
+        known
+            .map(|(id, sender)| (*id, Reach { seq: sender.seq, hash: sender.hash, holes: sender.holes.clone() }))
+            .collect()
+    }
+
     /// Senders of whom more is held than counts: it came before this device knew that they are removed, or that
     /// whoever let them in is.
     pub(crate) fn beyond(&self, roster: &Roster) -> Vec<DeviceId> {
@@ -306,12 +325,25 @@ impl Inbox {
                 self.dropped.from_removed += 1;
                 effects.ops.push(StoreOp::Unwait { hash: envelope.hash });
             }
-            if cutoff.seq > sender.expected && cutoff.seq > sender.seq {
+            // What it said of itself beyond that does not count either.
+            let is_more = cutoff.seq > sender.expected && cutoff.seq > sender.seq;
+            if is_more || sender.expected > cutoff.seq {
                 sender.expected = cutoff.seq;
                 self.changed.insert(*id);
             }
         }
         self.reread_due |= further;
+        self.flush(effects);
+    }
+
+    /// A member says that so much of its own is on every relay that it uses. What is not here by then is waited for, and
+    /// given up in its time: that the newest has expired nothing else would tell.
+    pub(crate) fn expect(&mut self, sender: DeviceId, through: Seq, effects: &mut Effects) {
+        let known = self.senders.entry(sender).or_default();
+        if through > known.expected && through > known.seq {
+            known.expected = through;
+            self.changed.insert(sender);
+        }
         self.flush(effects);
     }
 
@@ -554,6 +586,7 @@ impl Inbox {
     /// One row a sender that changed.
     fn flush(&mut self, effects: &mut Effects) {
         for id in std::mem::take(&mut self.changed) {
+            self.changes += 1;
             let Some(sender) = self.senders.get(&id) else { continue };
             effects.ops.push(StoreOp::Sender(SenderRow {
                 sender: id,

@@ -31,6 +31,8 @@ pub mod passphrase;
 )]
 mod protection;
 mod ranges;
+pub mod receipt;
+mod receipts;
 pub mod roster;
 pub mod seal;
 mod secret;

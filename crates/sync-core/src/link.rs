@@ -18,7 +18,7 @@ use rand_core::Rng;
 use sync_types::{
     BlobId, DeviceId, DeviceMsg, ErrorCode, KeyId, LogId, RelayCursor, RelayId, RequestId, Run, Seq,
     limits::PAGE_ROWS_MAX,
-    message::{Ack, Limits, Page, Pull, RowKind},
+    message::{Ack, Limits, Page, Pull, RowKind, features},
 };
 
 use crate::{
@@ -136,6 +136,13 @@ pub(crate) struct Link {
     moving_to: Option<Paved>,
     /// The relay is told everything, and not only what it was not told before.
     moving_whole: bool,
+
+    // Receipts, in this session.
+    features: u64,
+    /// The newest that the relay was told, and the request it went with.
+    receipt: (Seq, RequestId),
+    /// It did not take that one, and is asked again then.
+    receipt_again_ms: Option<u64>,
     protections: Protections,
 }
 
@@ -176,6 +183,9 @@ impl Link {
             moving: BTreeSet::new(),
             moving_to: None,
             moving_whole: false,
+            features: 0,
+            receipt: (Seq::START, 0),
+            receipt_again_ms: None,
             protections,
             state,
         }
@@ -223,6 +233,9 @@ impl Link {
         self.refused.clear();
         self.moving.clear();
         self.moving_to = None;
+        self.features = 0;
+        self.receipt = (Seq::START, 0);
+        self.receipt_again_ms = None;
         self.acked_ahead = Ranges::default();
         self.next_own = self.acked().next();
         self.restart_refill();
@@ -454,6 +467,46 @@ impl Link {
         self.told = pulled;
         self.tell_at_ms = None;
         Some(DeviceMsg::Ack(Ack { cursor: pulled }))
+    }
+
+    // ── Receipts ──
+
+    /// The relay does these things beyond the first build's.
+    pub(crate) fn can(&mut self, features: u64) {
+        self.features = features;
+    }
+
+    /// Whether the relay takes receipts, and this device's log of it is read: a device that was restored from a backup
+    /// has found that out by then.
+    pub(crate) fn takes_receipts(&self) -> bool {
+        self.is_live() && self.read_through && self.features & features::RECEIPTS != 0
+    }
+
+    /// When the relay is to be asked again to take one.
+    pub(crate) fn receipt_again_ms(&self) -> Option<u64> {
+        self.receipt_again_ms.filter(|_| self.takes_receipts())
+    }
+
+    /// Notes that the relay is told this receipt, if it was not. Under which request id.
+    pub(crate) fn tell_receipt(&mut self, now: Now, count: Seq) -> Option<RequestId> {
+        let again = self.receipt_again_ms.is_some_and(|at| now.mono_ms >= at);
+        let is_news = self.receipt_again_ms.is_none() && self.receipt.0 < count;
+        if !self.takes_receipts() || !(again || is_news) {
+            return None;
+        }
+        let id = self.next_id();
+        self.receipt = (count, id);
+        self.receipt_again_ms = None;
+        Some(id)
+    }
+
+    /// The relay has answered that. Whether this was the request; if it is to be asked again, then when.
+    pub(crate) fn receipt_answered(&mut self, id: RequestId, again_ms: Option<u64>) -> bool {
+        let is_it = self.receipt.1 == id && id != 0;
+        if is_it {
+            self.receipt_again_ms = again_ms;
+        }
+        is_it
     }
 
     // ── New keys ──

@@ -77,6 +77,11 @@ impl Outbox {
         self.hashes.get(&seq).map(|known| *known == hash)
     }
 
+    /// The hash of an own envelope, if it is not too long ago.
+    pub(crate) fn hash_of(&self, seq: Seq) -> Option<BlobHash> {
+        self.hashes.get(&seq).copied()
+    }
+
     /// Seals the next envelope. The caller stores the row before it sends anything.
     pub(crate) fn seal(&mut self, context: &mut Context, now: Now, kind: Kind, ttl_s: u32, payload: Bytes) -> HeldRow {
         let mut push_id = [0; PushId::LEN];

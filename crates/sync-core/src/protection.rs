@@ -60,11 +60,17 @@ pub enum Protection {
     WaysToldOf,
     /// What a removed device called the members is given again by one.
     NamesAdopted,
+    /// A receipt is sent after it, and what it claims, is on this device's disk.
+    ReceiptAfterStore,
+    /// Of a device's receipts the one with the highest count is believed.
+    NewestReceipt,
+    /// A receipt names what is missing of what it claims.
+    ReceiptHoles,
 }
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -93,6 +99,9 @@ impl Protection {
         Self::VoidKeysWithheld,
         Self::WaysToldOf,
         Self::NamesAdopted,
+        Self::ReceiptAfterStore,
+        Self::NewestReceipt,
+        Self::ReceiptHoles,
     ];
 }
 

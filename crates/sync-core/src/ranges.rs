@@ -58,6 +58,18 @@ impl Ranges {
         true
     }
 
+    /// The lowest number in this set that is not in the other.
+    pub(crate) fn first_beyond(&self, other: &Self) -> Option<Seq> {
+        self.0.iter().find_map(|&(first, last)| {
+            let index = other.0.partition_point(|(_, end)| *end < first);
+            let Some(&(begin, end)) = other.0.get(index).filter(|(begin, _)| *begin <= first) else {
+                return Some(Seq::new(first));
+            };
+            debug_assert!(begin <= first && first <= end);
+            (end < last).then(|| Seq::new(end + 1))
+        })
+    }
+
     /// Forgets the lowest run.
     pub(crate) fn drop_first_run(&mut self) {
         if !self.0.is_empty() {
@@ -94,6 +106,12 @@ mod tests {
                 }
                 assert!(ranges.0.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "runs touch: {ranges:?}");
                 assert_eq!(Ranges::from_runs(&ranges.to_runs()), ranges);
+                let (other, other_model): (Vec<_>, BTreeSet<_>) = (0..6)
+                    .map(|_| random() % 40 + 1)
+                    .map(|number| ((Seq::new(number), Seq::new(number)), number))
+                    .unzip();
+                let beyond = model.difference(&other_model).next().map(|number| Seq::new(*number));
+                assert_eq!(ranges.first_beyond(&Ranges::from_runs(&other)), beyond);
             }
         }
     }

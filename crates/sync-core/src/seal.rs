@@ -89,7 +89,7 @@ pub fn seal(keys: &GroupKeys, device: &DeviceKey, draft: Draft, rng: &mut impl C
         nonce,
     };
     let (codec, payload) = pack(draft.payload, draft.compress);
-    let Draft { seq, prev, push_id, time_ms, .. } = draft;
+    let Draft { kind, seq, prev, push_id, time_ms, .. } = draft;
     let body = Body { seq, prev, push_id, time_ms, codec: codec as u8, payload };
 
     // One buffer from the start: header, body, tag, signature.
@@ -106,7 +106,7 @@ pub fn seal(keys: &GroupKeys, device: &DeviceKey, draft: Draft, rng: &mut impl C
         )
         .expect("a body is far below the cipher's limit");
     bytes.extend_from_slice(&tag);
-    let signature = device.sign(&signed_message(&keys.group_id(), &bytes));
+    let signature = device.sign(&signed_message(&keys.group_id(), kind, &bytes));
     bytes.extend_from_slice(&signature);
     Envelope::parse(bytes.into()).expect("what was just laid out parses")
 }
@@ -180,8 +180,13 @@ fn associated_data(header: &[u8; HEADER_LEN], group: &GroupId) -> [u8; HEADER_LE
     data
 }
 
-fn signed_message(group: &GroupId, bytes: &[u8]) -> Vec<u8> {
-    sign::message(Purpose::Envelope, group.as_bytes(), &[bytes])
+/// What is in a log and what is not are signed for different purposes, so neither can be passed off as the other.
+fn signed_message(group: &GroupId, kind: Kind, bytes: &[u8]) -> Vec<u8> {
+    let purpose = match kind {
+        Kind::Receipt => Purpose::Receipt,
+        Kind::Data | Kind::Control | Kind::Snapshot | Kind::ContentManifest => Purpose::Envelope,
+    };
+    sign::message(purpose, group.as_bytes(), &[bytes])
 }
 
 /// Checks signatures, and keeps the senders' keys unpacked between two of them.
@@ -197,7 +202,7 @@ impl Verifier {
         let cached = self.keys.get(&sender).copied();
         let Some(key) = cached.or_else(|| VerifyingKey::from_bytes(sender.as_bytes()).ok()) else { return false };
         let signature = Signature::from_bytes(&envelope.signature());
-        let message = signed_message(group, envelope.signed_bytes());
+        let message = signed_message(group, envelope.header().kind, envelope.signed_bytes());
         let holds = key.verify_strict(&message, &signature).is_ok();
         if holds && cached.is_none() {
             if self.keys.len() >= KEYS_MAX {

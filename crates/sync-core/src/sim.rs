@@ -23,6 +23,7 @@ mod misorder;
 mod names;
 mod network;
 mod plan;
+mod receipts;
 mod relay;
 mod removals;
 mod story;

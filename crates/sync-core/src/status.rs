@@ -2,7 +2,7 @@
 
 use sync_types::{BlobId, ErrorCode, LocalCursor, LogId, RelayCursor, RelayId};
 
-use crate::{event::ParkReason, roster::Member};
+use crate::{event::ParkReason, receipt::Receipt, roster::Member};
 
 /// The one word for everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,8 @@ pub struct DeviceStatus {
     pub online: bool,
     /// When it was last seen, in Unix milliseconds by this device's clock; now, if it is online.
     pub last_seen_ms: Option<u64>,
+    /// How far it says to have come with what each member sealed; none if it never said.
+    pub receipt: Option<Receipt>,
     /// It is this one.
     pub this: bool,
 }

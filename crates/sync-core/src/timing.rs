@@ -15,6 +15,12 @@ pub(crate) const GAP_MS: u64 = 30_000;
 pub(crate) const ACK_MS: u64 = 500;
 /// Rows after which it is told at once.
 pub(crate) const ACK_ROWS: u64 = 512;
+/// How long it is quiet before the others are told how far this device has come.
+pub(crate) const RECEIPT_QUIET_MS: u64 = 3_000;
+/// If it never is, they are told after this; and they are told no more often than that, but for much traffic.
+pub(crate) const RECEIPT_SPACE_MS: u64 = 30_000;
+/// How long nobody is told that more of this device's own is on every relay.
+pub(crate) const RECEIPT_OWN_MS: u64 = 30_000;
 /// A push does not hurry a connection attempt that began less than this ago.
 pub(crate) const HURRY_MS: u64 = 1_000;
 

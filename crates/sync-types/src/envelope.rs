@@ -39,7 +39,7 @@ pub enum Kind {
     Control = 2,
     /// A piece of an app's snapshot.
     Snapshot = 3,
-    /// What a device has received and applied.
+    /// What a device has received and applied: see [`crate::message::Receipt`]. In no log, and in no order with the others.
     Receipt = 4,
     /// Where a payload too big for an envelope is found.
     ContentManifest = 5,

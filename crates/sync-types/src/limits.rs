@@ -122,6 +122,15 @@ pub const UNKNOWN_ENTRIES_MAX: usize = 32;
 /// Separate runs of missing sequence numbers remembered a sender.
 pub const HOLES_PER_SENDER_MAX: usize = 256;
 
+/// Largest receipt, in bytes of its envelope: one that speaks of as many members as a group may have.
+pub const RECEIPT_LEN_MAX: usize = 32 * KIB;
+/// Runs of missing sequence numbers that one receipt names, of all senders together.
+pub const RECEIPT_HOLES_MAX: usize = 256;
+/// Receipts in one message.
+pub const RECEIPTS_MAX: usize = 32;
+/// Receipts that a relay keeps of one group: the newest of each member. One more takes the oldest's place.
+pub const RECEIPTS_KEPT_MAX: usize = MEMBERS_MAX;
+
 /// A relay's defaults, each changed in its configuration.
 pub mod relay_defaults {
     /// Largest payload, in bytes; an envelope may have [`super::ENVELOPE_OVERHEAD_MAX`] more.
@@ -169,6 +178,13 @@ const _: () = assert!(CONTROL_LEN_MAX > MEMBERS_MAX * 1_300, "a commit seals som
 const _: () = assert!(
     MOVED_BYTES_MAX + MOVE_OVER_MAX * 192 + MEMBERS_MAX * 34 < FRAME_LEN_MAX,
     "packages must fit a MOVE and a MOVED"
+);
+
+const _: () = assert!(RECEIPTS_MAX * (RECEIPT_LEN_MAX + 8) + 64 < FRAME_LEN_MAX, "receipts must fit a RECEIPTS");
+const _: () = assert!(
+    // Padding adds an eighth at most; a member takes two ids, two numbers and their heads, a run two numbers.
+    (MEMBERS_MAX * 92 + RECEIPT_HOLES_MAX * 19) * 9 / 8 + 512 < RECEIPT_LEN_MAX,
+    "a receipt must have room for every member"
 );
 
 const _: () = assert!(MAILBOX_MESSAGE_LEN_MAX * MAILBOX_MESSAGES_MAX < FRAME_LEN_MAX, "a mailbox must fit a frame");

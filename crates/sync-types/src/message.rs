@@ -2,7 +2,7 @@
 //!
 //! A message with an answer starts with a [`RequestId`] that the answer repeats; requests are pipelined. Which
 //! number stands for which message is fixed for ever: 01–03 greeting, 10–11 push, 20–25 pull, 30–31 presence,
-//! 40 delete, 50–51 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers, FF error.
+//! 32–34 receipts, 40 delete, 50–51 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers, FF error.
 
 use bytes::Bytes;
 
@@ -11,7 +11,7 @@ use crate::{
     cursor::RelayCursor,
     frame::{DecodeError, RawFrame, encode_frame},
     id::{AuthPublic, BlobId, DeviceId, LogId, RelayGroupId, RelayId, RequestId, Run},
-    limits::{MEMBERS_MAX, MOVE_OVER_MAX, MOVED_PACKAGES_MAX, PAGE_ROWS_MAX},
+    limits::{MEMBERS_MAX, MOVE_OVER_MAX, MOVED_PACKAGES_MAX, PAGE_ROWS_MAX, RECEIPTS_MAX},
     wire::{AtMost, message},
 };
 
@@ -89,6 +89,8 @@ pub mod features {
     pub const PRESENCE: u64 = 1;
     /// [`super::Move`] and [`super::Moved`].
     pub const MOVE: u64 = 2;
+    /// [`super::Receipt`] and [`super::Receipts`].
+    pub const RECEIPTS: u64 = 4;
 }
 
 message! {
@@ -304,6 +306,41 @@ message! {
 }
 
 message! {
+    /// How far this device has received and applied what the others sealed. It takes the place of what the device said
+    /// before, and is told to the others. It is in no log.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Receipt {
+        /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
+        pub id: RequestId,
+        /// An envelope of kind [`crate::Kind::Receipt`], the device's own.
+        ///
+        /// A relay needs it to tell the others; what it can read of it is below.
+        pub envelope: Bytes,
+    }
+}
+
+message! {
+    /// The newest receipt of other devices of the group, each by itself: all there are before the first page of a PULL
+    /// that follows, and those that have changed, a little later. To a device that understands it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Receipts {
+        /// Envelopes of kind [`crate::Kind::Receipt`]. What does not fit comes in the next one.
+        pub envelopes: AtMost<RECEIPTS_MAX, Bytes>,
+    }
+}
+
+message! {
+    /// A receipt is kept. A relay that dies within a second may have forgotten it: a device says it anew in every session.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ReceiptAck {
+        /// The request's.
+        pub id: RequestId,
+    }
+}
+
+message! {
     /// A refusal. Its text is the code's own: none travels.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Refused {
@@ -456,6 +493,8 @@ messages! {
         Ack = 0x22,
         /// See [`Get`].
         Get = 0x24,
+        /// See [`Receipt`].
+        Receipt = 0x32,
         /// See [`Move`].
         Move = 0x50,
     }
@@ -480,6 +519,10 @@ messages! {
         Presence = 0x30,
         /// See [`Notify`].
         Notify = 0x31,
+        /// See [`Receipts`].
+        Receipts = 0x33,
+        /// See [`ReceiptAck`].
+        ReceiptAck = 0x34,
         /// See [`MoveAck`].
         MoveAck = 0x51,
         /// See [`Refused`].

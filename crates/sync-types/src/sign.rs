@@ -15,6 +15,8 @@ pub enum Purpose {
     Commit,
     /// A group is known by another id on a relay. Signed by the group's old and new relay keys.
     Move,
+    /// A device says how far it has come. Its own purpose, so that no log takes it for an envelope, nor the other way round.
+    Receipt,
 }
 
 impl Purpose {
@@ -26,6 +28,7 @@ impl Purpose {
             Self::Pairing => "0k-sync/1 pairing",
             Self::Commit => "0k-sync/1 commit",
             Self::Move => "0k-sync/1 move",
+            Self::Receipt => "0k-sync/1 receipt",
         }
     }
 }

@@ -9,11 +9,11 @@ use sync_types::{
     envelope::{HEADER_LEN, NONCE_LEN},
     frame::{DecodeError, FrameError},
     invite::MailboxName,
-    limits::{FRAME_LEN_MAX, MOVE_OVER_MAX, PROTOCOL_VERSION},
+    limits::{FRAME_LEN_MAX, MOVE_OVER_MAX, PROTOCOL_VERSION, RECEIPTS_MAX},
     mailbox::{self, MailboxReply, MailboxRequest, Token},
     message::{
         Ack, Gap, Get, Got, Hello, Left, Limits, Move, MoveAck, Moved, Notify, Over, Page, Presence, Pull, Push,
-        PushAck, Refused, Row, RowKind, Welcome,
+        PushAck, Receipt, ReceiptAck, Receipts, Refused, Row, RowKind, Welcome,
     },
     wire::AtMost,
 };
@@ -211,6 +211,27 @@ fn pulling() {
          c420 0d*32     # sender
          cd01a3 05      # size, Unix milliseconds"
     );
+}
+
+#[test]
+fn telling_how_far_a_device_has_come() {
+    assert_wire!(
+        DeviceMsg,
+        Receipt { id: 9, envelope: Bytes::from_static(b"sealed") },
+        "32 92 09       # RECEIPT, 2 fields: id
+         c406 7365616c6564 # envelope"
+    );
+    assert_wire!(
+        RelayMsg,
+        Receipts { envelopes: AtMost(vec![Bytes::from_static(b"one"), Bytes::from_static(b"two")]) },
+        "33 91          # RECEIPTS, 1 field
+         92             # two envelopes
+         c403 6f6e65
+         c403 74776f"
+    );
+    assert_wire!(RelayMsg, ReceiptAck { id: 9 }, "34 91 09       # RECEIPT_ACK, 1 field: id");
+    let frame = RelayMsg::from(Receipts { envelopes: AtMost(vec![Bytes::new(); RECEIPTS_MAX + 1]) }).to_frame();
+    assert_eq!(RelayMsg::from_frame(&raw(&frame)), Err(DecodeError::Malformed { kind: 0x33 }));
 }
 
 fn over(package: &'static [u8]) -> Over {

@@ -6,4 +6,5 @@ pub(crate) mod hello;
 pub(crate) mod moving;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod receipt;
 pub(crate) mod write;

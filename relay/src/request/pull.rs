@@ -1,7 +1,8 @@
 //! PULL: the rows after a cursor, and from then on every row as it comes.
 //!
 //! One loop a session, which holds nothing but its position. It reads a page when the log's head is past that
-//! position and the page before is being written; a slow reader is simply further behind. A session that does not follow is told once of the newest row, however many there were.
+//! position and the page before is being written; a slow reader is simply further behind. A session that does not follow
+//! is told once of the newest row, however many there were. How far the others have come is told in between.
 //!
 //! Invariant: the rows of a session's pages are contiguous from the PULL's cursor on.
 
@@ -13,7 +14,7 @@ use sync_types::{
 };
 use tokio::sync::mpsc;
 
-use super::get;
+use super::{get, receipt::Telling};
 use crate::{
     connection::Session,
     error::Refusal,
@@ -52,7 +53,14 @@ pub(crate) async fn serve(session: &Session, mut requests: mpsc::Receiver<Box<Re
     let mut head = session.member.head.clone();
     let mut following: Option<Follow> = None;
     let mut told = session.member.entered_at;
+    let mut receipts = Telling::new(session);
     loop {
+        if receipts.is_due() {
+            let Some(place) = session.place().await else { return };
+            if let Some(message) = receipts.next(session).await {
+                place.send(&message);
+            }
+        }
         let behind = following.as_ref().map_or(told, |follow| follow.after) < head.borrow_and_update().cursor;
         let request = if behind {
             match requests.try_recv() {
@@ -67,12 +75,22 @@ pub(crate) async fn serve(session: &Session, mut requests: mpsc::Receiver<Box<Re
                     Some(request) => Some(request),
                     None => return,
                 },
+                () = receipts.due() => continue,
                 changed = head.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return,
                 },
             }
         };
+        if let Some(Read::Pull(Pull { follow: true, .. })) = request.as_deref() {
+            receipts.begin(session);
+            while receipts.has_more() {
+                let Some(place) = session.place().await else { return };
+                if let Some(message) = receipts.next(session).await {
+                    place.send(&message);
+                }
+            }
+        }
         let Some(place) = session.place().await else { return };
         // Not what it was when the request came: that may be a while ago, and the device may know better.
         let end = session.member.log.head();

@@ -40,6 +40,10 @@ pub(crate) async fn check(session: &Session, push: Push) -> Result<Checked, Refu
         EnvelopeError::TooNew { .. } => ErrorCode::Unsupported,
         EnvelopeError::Truncated | EnvelopeError::UnknownKind(_) => ErrorCode::BadEnvelope,
     })?;
+    if envelope.header().kind == Kind::Receipt {
+        // In no log: see RECEIPT.
+        return Err(ErrorCode::BadEnvelope.into());
+    }
     let len = envelope.as_bytes().len();
     if len as u64 > relay.config.storage.max_blob_size + ENVELOPE_OVERHEAD_MAX as u64 {
         return Err(ErrorCode::BlobTooLarge.into());

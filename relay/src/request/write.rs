@@ -6,20 +6,21 @@
 use sync_types::limits::IN_FLIGHT_MAX;
 use tokio::sync::mpsc;
 
-use super::{moving, push};
+use super::{moving, push, receipt};
 use crate::connection::Session;
 
 /// A request that was found in order.
 pub(crate) enum Write {
     Push(push::Checked),
     Move(moving::Checked),
+    Receipt(receipt::Checked),
 }
 
 /// Performs and answers what was checked, until there is no more to come.
 pub(crate) async fn perform_all(session: &Session, mut checked: mpsc::Receiver<Box<Write>>) {
     let mut batch = Vec::new();
     while checked.recv_many(&mut batch, IN_FLIGHT_MAX).await > 0 {
-        let mut pushes = Vec::with_capacity(batch.len());
+        let (mut pushes, mut receipts) = (Vec::with_capacity(batch.len()), Vec::new());
         for write in batch.drain(..) {
             match *write {
                 Write::Push(push) => pushes.push(push),
@@ -27,8 +28,13 @@ pub(crate) async fn perform_all(session: &Session, mut checked: mpsc::Receiver<B
                     push::append_all(session, std::mem::take(&mut pushes)).await;
                     moving::perform(session, moving).await;
                 }
+                // In no order with anything else, and no push waits for one.
+                Write::Receipt(checked) => receipts.push(checked),
             }
         }
         push::append_all(session, pushes).await;
+        for checked in receipts {
+            receipt::keep(session, checked).await;
+        }
     }
 }

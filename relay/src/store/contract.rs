@@ -2,12 +2,14 @@
 
 pub(crate) mod moving;
 
-use std::{ops::AsyncFn, sync::Arc};
+use std::{ops::AsyncFn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sync_types::{
-    BlobId, DeviceId, ErrorCode, Kind, LogId, RelayCursor, RelayGroupId, Run, limits::relay_defaults::CONTROL_RESERVE,
+    BlobId, DeviceId, ErrorCode, Kind, LogId, RelayCursor, RelayGroupId, Run,
+    limits::{RECEIPTS_KEPT_MAX, RECEIPTS_MAX, relay_defaults::CONTROL_RESERVE},
 };
+use tokio::time::timeout;
 
 use super::{
     Appended, Bounds, ClockMark, Greeted, Greeting, NewBlob, Span, Store, StoreError, StoredRow, Sweep, Swept,
@@ -34,6 +36,7 @@ pub(crate) async fn check(open: impl AsyncFn() -> Arc<dyn Store>) {
     one_groups_control_envelopes_leave_the_others_their_reserve(&*store).await;
     groups_nobody_visits_are_forgotten_with_all_they_hold(&*store).await;
     forgotten_devices_hold_nothing_up(&*store).await;
+    the_newest_receipts_are_kept(&*store).await;
     store.close().await;
 }
 
@@ -299,6 +302,60 @@ async fn groups_nobody_visits_are_forgotten_with_all_they_hold(store: &dyn Store
     assert!(!store.knows(&stranger) && store.knows(&watched));
     drop(open);
     assert_eq!(sweep(store, 30_000, 30_000).await.groups, 0, "whoever was connected was there");
+}
+
+/// Of each device the newest, of a group no more than its bound, and none of a device that is forgotten.
+async fn the_newest_receipts_are_kept(store: &dyn Store) {
+    let nth = |n: u16| {
+        let mut id = [0xEE; 32];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        DeviceId::from_bytes(id)
+    };
+    let (log, other) = (enter(store, group(14), nth(0)).await, enter(store, group(15), nth(0)).await);
+    let mut written = log.log.receipts.subscribe();
+    let keep = async |n: u16, text: &str| {
+        store
+            .keep_receipt(&log.log, nth(n), Bytes::copy_from_slice(text.as_bytes()))
+            .await
+            .expect("works")
+            .expect("room");
+    };
+    let after = async |told| store.receipts(&log.log, &nth(0), told).await.expect("works");
+    let all = async || {
+        let (mut told, mut envelopes) = (0, Vec::new());
+        loop {
+            let read = after(told).await;
+            if read.envelopes.is_empty() {
+                return (told, envelopes);
+            }
+            assert!(read.envelopes.len() <= RECEIPTS_MAX && read.told > told);
+            told = read.told;
+            envelopes.extend(read.envelopes);
+        }
+    };
+    keep(1, "old").await;
+    keep(2, "other").await;
+    keep(1, "new").await;
+    keep(0, "own").await;
+    // Nobody waits for it, but it is written before long, and that is said.
+    timeout(Duration::from_secs(20), written.changed()).await.expect("is written").expect("the log is open");
+    let (told, mut envelopes) = all().await;
+    envelopes.sort_unstable();
+    assert_eq!(envelopes, ["new", "other"].map(|text| Bytes::from_static(text.as_bytes())));
+    assert_eq!(after(told).await.envelopes, [Bytes::new(); 0], "nothing is told twice");
+    assert_eq!(store.receipts(&other.log, &nth(9), 0).await.expect("works").envelopes, [Bytes::new(); 0]);
+
+    let most = u16::try_from(RECEIPTS_KEPT_MAX).expect("a few hundred");
+    for n in 3..most + 20 {
+        enter(store, group(14), nth(n)).await;
+        keep(n, &n.to_string()).await;
+    }
+    sweep(store, 0, 0).await;
+    let (_, envelopes) = all().await;
+    assert_eq!(envelopes.len(), RECEIPTS_KEPT_MAX, "the oldest make room");
+    assert_eq!(envelopes.last(), Some(&Bytes::from((most + 19).to_string())));
+    sweep(store, 0, 1).await;
+    assert_eq!(all().await.1.len(), 0, "nobody is remembered any more");
 }
 
 async fn a_restart_changes_nothing(store: Arc<dyn Store>, open: &impl AsyncFn() -> Arc<dyn Store>) -> Arc<dyn Store> {

@@ -58,6 +58,8 @@ pub(crate) struct GroupLog {
     pub(crate) log_id: LogId,
     pub(crate) head: watch::Sender<Head>,
     tail: Mutex<Tail>,
+    /// How often a receipt was written.
+    pub(crate) receipts: watch::Sender<u64>,
     /// True once the group is known by another id.
     over: watch::Sender<bool>,
 }
@@ -70,6 +72,7 @@ impl GroupLog {
             log_id,
             head: watch::Sender::new(head),
             tail: Mutex::default(),
+            receipts: watch::Sender::default(),
             over: watch::Sender::default(),
         }
     }

@@ -190,6 +190,14 @@ pub(crate) struct Totals {
     pub(crate) db_bytes: u64,
 }
 
+/// Receipts that a session is to be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ToldReceipts {
+    /// The number of the last of them.
+    pub(crate) told: u64,
+    pub(crate) envelopes: Vec<Bytes>,
+}
+
 /// A device that has entered.
 #[derive(Debug)]
 pub(crate) struct Greeted {
@@ -246,6 +254,18 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Notes how far a device has read. Not awaited: it is on disk within seconds.
     fn acked(&self, log: &GroupLog, device: DeviceId, cursor: RelayCursor, now_ms: u64);
+
+    /// Keeps a device's receipt in the place of the one before; `storage_full` if there is no room. It is on disk, and those
+    /// who listen to the log's `receipts` hear of it, within seconds: nobody has to wait for that.
+    async fn keep_receipt(
+        &self,
+        log: &Arc<GroupLog>,
+        device: DeviceId,
+        envelope: Bytes,
+    ) -> Result<Result<(), ErrorCode>, StoreError>;
+
+    /// Receipts of other devices than this one, those that came after the last that was told; as many as fit a message.
+    async fn receipts(&self, log: &GroupLog, device: &DeviceId, told: u64) -> Result<ToldReceipts, StoreError>;
 
     /// Cleans up, one bounded step.
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError>;

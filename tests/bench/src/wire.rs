@@ -152,9 +152,17 @@ impl Session {
             match self.next().await? {
                 RelayMsg::PushAck(_) => answered += 1,
                 // Others push too.
-                RelayMsg::Notify(_) | RelayMsg::Presence(_) | RelayMsg::Moved(_) | RelayMsg::MoveAck(_) => {}
+                RelayMsg::Notify(_)
+                | RelayMsg::Presence(_)
+                | RelayMsg::Receipts(_)
+                | RelayMsg::Moved(_)
+                | RelayMsg::MoveAck(_) => {}
                 RelayMsg::Refused(refused) => return Err(format!("refused: {}", refused.error().name()).into()),
-                RelayMsg::Welcome(_) | RelayMsg::Page(_) | RelayMsg::Gap(_) | RelayMsg::Got(_) => {
+                RelayMsg::Welcome(_)
+                | RelayMsg::Page(_)
+                | RelayMsg::Gap(_)
+                | RelayMsg::Got(_)
+                | RelayMsg::ReceiptAck(_) => {
                     return Err("the relay says what it was not asked for".into());
                 }
             }

@@ -215,6 +215,9 @@ impl Device {
             let hash = BlobHash::of_bytes(&push.envelope);
             assert!(self.disk.has_blob(&hash.blob_id()) || self.disk.waits(&hash), "stored before it is sent");
         }
+        if let DeviceMsg::Receipt(receipt) = message {
+            assert!(self.disk.stored().receipts.contains(&receipt.envelope), "stored before it is sent");
+        }
         let relay = self.relay(to);
         assert!(relay.up, "sent to nobody");
         relay.heard(message);
@@ -241,6 +244,7 @@ impl Device {
             | Event::DevicePresence { .. }
             | Event::DeviceRemoved { .. }
             | Event::KeyRotated
+            | Event::ReceivedBy { .. }
             | Event::RelayRegressed { .. }
             | Event::Failed { .. } => {}
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sync_client::SyncClient;
+use sync_client::{LocalCursor, SyncClient};
 
 use crate::{answer, cli::DevicesArgs, error::CliError, output::Output};
 
@@ -28,6 +28,10 @@ pub(super) async fn run(client: &SyncClient, args: &DevicesArgs, output: Output)
             joined_at: device.joined_at_ms,
             online: device.online,
             last_seen: device.last_seen_ms,
+            received_up_to: device.received_up_to.map(LocalCursor::get),
+            applied_up_to: device.applied_up_to.map(LocalCursor::get),
+            behind: device.behind,
+            lost: device.lost,
             this: device.this,
             name_len,
         })?;

@@ -87,6 +87,7 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
         | StoreOp::IdentityReused
         | StoreOp::Roster { .. }
         | StoreOp::Seen { .. }
+        | StoreOp::Receipt { .. }
         | StoreOp::Superseded { .. } => None,
     }
 }

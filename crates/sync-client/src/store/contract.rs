@@ -9,7 +9,9 @@ use sync_types::{
     BlobHash, BlobId, DeviceId, GroupId, Kind, LocalCursor, LocalLogId, LogId, PushId, RelayCursor, RelayId, Run, Seq,
 };
 
-use super::{AddressRow, Membership, Pin, ProfileRow, SqliteStore, Store, StoreError, memory::MemoryStore};
+use super::{
+    AddressRow, Lacks, Membership, Pin, ProfileRow, Reach, SqliteStore, Store, StoreError, memory::MemoryStore,
+};
 use crate::secrets::SecretsChoice;
 
 const ME: DeviceId = DeviceId::from_bytes([1; 32]);
@@ -140,6 +142,7 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
         reason,
         envelope: Bytes::from(vec![seed; 50]),
     };
+    let receipt = |device, text: &'static [u8]| StoreOp::Receipt { device, envelope: Bytes::from_static(text) };
     let entry = |text: &'static str| StoreOp::Roster { entry: Bytes::from_static(text.as_bytes()) };
     let ops = [
         StoreOp::PutOwn(row(ME, 1, None)),
@@ -166,6 +169,9 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
         StoreOp::Seen { device: PEER, at_ms: 7 },
         StoreOp::Seen { device: STRANGER, at_ms: 5 },
         StoreOp::Seen { device: PEER, at_ms: 9 },
+        receipt(PEER, b"first"),
+        receipt(ME, b"own"),
+        receipt(PEER, b"second"),
     ];
     store.commit(&ops).await.expect("commits");
 
@@ -184,6 +190,9 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
     let mut seen = stored.seen;
     seen.sort_unstable();
     assert_eq!(seen, [(PEER, 9), (STRANGER, 5)]);
+    let mut receipts = stored.receipts;
+    receipts.sort_unstable();
+    assert_eq!(receipts, [Bytes::from_static(b"own"), Bytes::from_static(b"second")]);
     assert_eq!(store.cursors().await.expect("readable"), (LocalCursor::new(2), LocalCursor::new(1)));
 
     let page = |after, bytes| store.read(Load::Parked { after, bytes });
@@ -243,6 +252,35 @@ async fn rows_are_read_in_order_and_by_the_byte(store: &dyn Store) {
     assert_eq!(log(600, 3, ALL).await.expect("readable"), []);
 }
 
+/// What a device lacks is counted in blobs and named by places in the local log, going by what it says of each sender.
+async fn what_a_device_lacks_is_told_in_places_of_the_local_log(store: &dyn Store) {
+    in_a_group(store).await;
+    let third = DeviceId::from_bytes([3; 32]);
+    let mut ops = vec![StoreOp::PutOwn(row(ME, 1, None))];
+    ops.extend((2..=4).map(|seq| StoreOp::PutOwn(row(ME, seq, Some(seq - 1)))));
+    ops.extend((1..=3).map(|seq| StoreOp::Take(row(PEER, seq, Some(3 + seq)))));
+    ops.extend((1..=2).map(|seq| StoreOp::Take(row(third, seq, Some(6 + seq)))));
+    ops.extend([StoreOp::Sender(sender(PEER, 3)), StoreOp::Sender(sender(third, 2))]);
+    store.commit(&ops).await.expect("commits");
+
+    let reach = |sender, received, applied| Reach {
+        sender,
+        received: Seq::new(received),
+        applied: Seq::new(applied),
+        missing: Vec::new(),
+    };
+    let lacks = async |reached: &[Reach]| store.lacks(&PEER, reached).await.expect("readable");
+    let all = [reach(ME, 4, 4), reach(PEER, 0, 0), reach(third, 9, u64::MAX)];
+    assert_eq!(lacks(&all).await, Lacks::default(), "of its own it lacks nothing");
+    let some = lacks(&[reach(ME, 2, 1), reach(PEER, 0, 0), reach(third, 2, 1)]).await;
+    let cursor = |cursor| Some(LocalCursor::new(cursor));
+    let expected = Lacks { unreceived: 2, first_unreceived: cursor(2), first_unapplied: cursor(1), lost: 0 };
+    assert_eq!(some, expected);
+    let lost =
+        Reach { missing: vec![(Seq::new(1), Seq::new(3)), (Seq::new(9), Seq::new(u64::MAX))], ..reach(ME, 4, 4) };
+    assert_eq!(lacks(&[lost]).await, Lacks { lost: 2, ..Lacks::default() }, "what is no blob is nobody's loss");
+}
+
 /// Runs every rule on a store that `fresh` makes, beside whatever has to outlive it.
 async fn keeps_the_contract<S: Store, G>(fresh: impl AsyncFn() -> (S, G)) {
     let (store, _guard) = fresh().await;
@@ -253,6 +291,8 @@ async fn keeps_the_contract<S: Store, G>(fresh: impl AsyncFn() -> (S, G)) {
     what_was_committed_is_loaded(&store).await;
     let (store, _guard) = fresh().await;
     rows_are_read_in_order_and_by_the_byte(&store).await;
+    let (store, _guard) = fresh().await;
+    what_a_device_lacks_is_told_in_places_of_the_local_log(&store).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sync_core::event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow};
 use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, LocalLogId, RelayId, Seq};
 
-use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError, newest_own};
+use super::{AddressRow, Lacks, Membership, Pin, ProfileRow, Reach, Store, StoreError, newest_own};
 
 /// See the [module](self).
 #[derive(Default)]
@@ -25,6 +25,7 @@ struct State {
     relays: BTreeMap<RelayId, RelayState>,
     roster: Vec<Bytes>,
     seen: BTreeMap<DeviceId, u64>,
+    receipts: BTreeMap<DeviceId, Bytes>,
     offered: Seq,
     app_acked: LocalCursor,
     identity_reused: bool,
@@ -56,6 +57,7 @@ impl State {
             StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
             StoreOp::Roster { entry } => self.roster.push(entry),
             StoreOp::Seen { device, at_ms } => drop(self.seen.insert(device, at_ms)),
+            StoreOp::Receipt { device, envelope } => drop(self.receipts.insert(device, envelope)),
             StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
         }
     }
@@ -170,6 +172,7 @@ impl Store for MemoryStore {
             relays: state.relays.iter().map(|(relay, known)| (*relay, known.clone())).collect(),
             roster: state.roster.clone(),
             seen: state.seen.iter().map(|(device, at_ms)| (*device, *at_ms)).collect(),
+            receipts: state.receipts.values().cloned().collect(),
         })
     }
 
@@ -211,6 +214,24 @@ impl Store for MemoryStore {
 
     async fn check(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        let mut lacks = Lacks::default();
+        let blobs = state.held.iter().filter(|row| row.sender != *device);
+        for (row, cursor) in blobs.filter_map(|row| Some((row, row.cursor?))) {
+            let Some(reach) = reached.iter().find(|reach| reach.sender == row.sender) else { continue };
+            if row.seq > reach.received {
+                lacks.unreceived += 1;
+                lacks.first_unreceived = lacks.first_unreceived.map_or(Some(cursor), |first| Some(first.min(cursor)));
+            }
+            if row.seq > reach.applied {
+                lacks.first_unapplied = lacks.first_unapplied.map_or(Some(cursor), |first| Some(first.min(cursor)));
+            }
+            lacks.lost += u64::from(reach.missing.iter().any(|(first, last)| (first..=last).contains(&&row.seq)));
+        }
+        Ok(lacks)
     }
 
     async fn close(&self) {}

@@ -14,7 +14,7 @@ mod sqlite;
 
 use bytes::Bytes;
 use sync_core::event::{HeldRow, Load, SenderRow, StoreOp, Stored};
-use sync_types::{DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, RelayId};
+use sync_types::{DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, RelayId, Seq};
 
 use crate::secrets::SecretsChoice;
 
@@ -90,6 +90,29 @@ pub(crate) struct Pin {
     pub(crate) hosts: Vec<String>,
 }
 
+/// How far a device says to have come with one sender's envelopes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    pub(crate) sender: DeviceId,
+    pub(crate) received: Seq,
+    pub(crate) applied: Seq,
+    /// First and last of what it gave up for lost.
+    pub(crate) missing: Vec<(Seq, Seq)>,
+}
+
+/// What a device lacks of the local log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lacks {
+    /// Blobs it did not say to have received, nor to have given up.
+    pub(crate) unreceived: u64,
+    /// The first of them.
+    pub(crate) first_unreceived: Option<LocalCursor>,
+    /// The first that it did not say to have applied.
+    pub(crate) first_unapplied: Option<LocalCursor>,
+    /// Blobs it gave up for lost.
+    pub(crate) lost: u64,
+}
+
 /// How far this device's own envelopes go once this one is stored: they have no holes.
 fn newest_own(row: &HeldRow) -> SenderRow {
     SenderRow { sender: row.sender, seq: row.seq, hash: row.hash, holes: Vec::new(), expected: row.seq }
@@ -141,6 +164,9 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Looks whether all of it is as it was written: [`StoreError::Corrupt`] if it isn't.
     async fn check(&self) -> Result<(), StoreError>;
+
+    /// What blobs of the local log a device lacks, going by what it says of each sender.
+    async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError>;
 
     /// Closes the database. What was committed is there at the next opening without this, too.
     async fn close(&self);

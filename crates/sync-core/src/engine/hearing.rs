@@ -43,6 +43,8 @@ impl Engine {
             RelayMsg::Got(_) | RelayMsg::Notify(_) => {}
             RelayMsg::Moved(moved) => self.moved(now, index, moved),
             RelayMsg::MoveAck(ack) => self.move_acked(now, index, ack),
+            RelayMsg::Receipts(receipts) => self.hear_receipts(receipts),
+            RelayMsg::ReceiptAck(ack) => drop(self.links[index].receipt_answered(ack.id, None)),
         }
         self.links[index].heard(now);
         self.pump(now);
@@ -68,6 +70,7 @@ impl Engine {
         let known = link.blob_len_max() == Some(welcome.limits.blob_len_max) && link.state.is_some();
         let holding = self.inbox.holds_anything();
         let limits = welcome.limits.clone();
+        link.can(welcome.features);
         let regressed = link.welcomed(now, welcome.log_id, welcome.max_cursor, welcome.limits, holding);
         let (max_cursor, pending_count) = (welcome.max_cursor, welcome.pending_count);
         self.actions.push(Action::Emit(Event::Connected { relay, max_cursor, pending_count, limits }));
@@ -139,6 +142,7 @@ impl Engine {
         for blob_id in new.expired {
             self.inbox.expired(blob_id);
         }
+        self.receipts.came(new.envelopes.iter().map(|envelope| envelope.len() as u64).sum());
         let mut effects = Effects::default();
         let seen = self.inbox.receive(&mut self.context, now, new.envelopes, &mut effects);
         self.saw(now, &seen, &new.arrived_ms);
@@ -211,6 +215,8 @@ impl Engine {
             if code == ErrorCode::GroupMoved {
                 self.links[index].hurry(now, 0);
             }
+        } else if self.receipt_refused(now, index, refused.id, code, refused.retry_after_ms) {
+            // Nothing waits for it.
         } else if self.move_answered(index, refused.id) {
             // As good as a relay that was wiped: it is filled again.
         } else if self.links[index].is_pull(refused.id) {

@@ -23,6 +23,7 @@ impl Engine {
                 online: if this { connected } else { self.sightings.is_online(&member.device) },
                 last_seen_ms: if this { Some(now.wall_ms) } else { last_seen_ms },
                 member: member.clone(),
+                receipt: self.receipts.of(&member.device).map(|signed| signed.receipt.clone()),
                 this,
             }
         })

@@ -223,7 +223,9 @@ impl Engine {
             | RelayMsg::Gap(_)
             | RelayMsg::Got(_)
             | RelayMsg::Presence(_)
-            | RelayMsg::Notify(_) => !matches!(self.links[index].phase, Phase::Greeting { .. }),
+            | RelayMsg::Notify(_)
+            | RelayMsg::Receipts(_)
+            | RelayMsg::ReceiptAck(_) => !matches!(self.links[index].phase, Phase::Greeting { .. }),
         }
     }
 

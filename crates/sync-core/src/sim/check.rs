@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use sync_types::{BlobHash, BlobId, DeviceId, Envelope, Kind, LocalCursor, LogId, RelayCursor, RelayId, Run, Seq};
 
-use super::{device::Device, disk::Disk, log::Log, names, relay::Relay, removals, world::World};
+use super::{device::Device, disk::Disk, log::Log, names, receipts, relay::Relay, removals, world::World};
 use crate::{
     engine::Engine,
     event::{Event, HeldRow, PushState, Pushed, StoreOp, Token},
@@ -73,6 +73,8 @@ pub(super) struct Truth {
     lost: BTreeMap<(RelayId, BlobId), BTreeSet<DeviceId>>,
     /// Who has to notice which relay's loss: what they had read of it.
     unnoticed: BTreeMap<(DeviceId, RelayId), Unnoticed>,
+    /// What each device, since its start, knows of the others' receipts: the count of the newest.
+    pub(super) counts: BTreeMap<(usize, u64, DeviceId), Seq>,
     /// Missing envelopes the app was told of.
     gaps: BTreeMap<(DeviceId, DeviceId), Vec<(Seq, Seq)>>,
 }
@@ -165,6 +167,7 @@ impl Truth {
             | Event::DevicePresence { .. }
             | Event::DeviceRemoved { .. }
             | Event::KeyRotated
+            | Event::ReceivedBy { .. }
             | Event::Failed { .. } => {}
         }
         Ok(())
@@ -305,7 +308,7 @@ fn missing(world: &World) -> Option<(usize, DeviceId, Seq)> {
     None
 }
 
-fn is_short_lived(row: &HeldRow) -> bool {
+pub(super) fn is_short_lived(row: &HeldRow) -> bool {
     Envelope::parse(row.envelope.clone()).is_ok_and(|envelope| envelope.header().ttl_s > 0)
 }
 
@@ -337,6 +340,7 @@ pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
     removals::everybody_has_the_key(world)?;
     removals::nobody_outside_reads(world)?;
     names::everybody_agrees(world)?;
+    receipts::everybody_knows(world)?;
     let alive: BTreeSet<_> = survivors.iter().map(|device| world.devices[*device].id).collect();
     for ((device, id), Unnoticed { read: (cursor, run), .. }) in
         world.truth.unnoticed.iter().filter(|((device, _), _)| alive.contains(device))

@@ -24,6 +24,7 @@ pub struct Disk {
     pub(crate) roster: Vec<Bytes>,
     identity_reused: bool,
     seen: BTreeMap<DeviceId, u64>,
+    pub(crate) receipts: BTreeMap<DeviceId, Bytes>,
     places: BTreeSet<(DeviceId, Seq)>,
     hashes: BTreeMap<BlobHash, (DeviceId, Seq)>,
     blob_ids: BTreeSet<BlobId>,
@@ -46,6 +47,7 @@ impl Disk {
             roster,
             identity_reused: false,
             seen: BTreeMap::new(),
+            receipts: BTreeMap::new(),
             places: BTreeSet::new(),
             hashes: BTreeMap::new(),
             blob_ids: BTreeSet::new(),
@@ -91,6 +93,7 @@ impl Disk {
                 StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
                 StoreOp::Roster { entry } => self.roster.push(entry),
                 StoreOp::Seen { device, at_ms } => drop(self.seen.insert(device, at_ms)),
+                StoreOp::Receipt { device, envelope } => drop(self.receipts.insert(device, envelope)),
                 StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
                 StoreOp::IdentityReused => self.identity_reused = true,
             }
@@ -130,6 +133,11 @@ impl Disk {
         }
         *held = row;
         Ok(())
+    }
+
+    /// What the app has applied.
+    pub(crate) fn app_acked(&self) -> LocalCursor {
+        self.app_acked
     }
 
     /// Own envelopes up to here were, or are about to be, offered to somebody.
@@ -213,6 +221,7 @@ impl Disk {
             relays: self.relays.iter().map(|(relay, state)| (*relay, state.clone())).collect(),
             roster: self.roster.clone(),
             seen: self.seen.iter().map(|(device, at_ms)| (*device, *at_ms)).collect(),
+            receipts: self.receipts.values().cloned().collect(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Actions in an order that keeps no promise: what an engine without one of the ordering protections would return.
 
+use sync_types::DeviceMsg;
+
 use crate::{
     event::{Action, StoreOp},
     protection::{Protection, Protections},
@@ -16,6 +18,10 @@ pub(crate) fn misorder(protections: Protections, actions: &mut Vec<Action>) {
     }
     if off(Protection::StoreBeforeEvent) {
         actions.sort_by_key(|action| !matches!(action, Action::Emit(_)));
+    }
+    if off(Protection::ReceiptAfterStore) {
+        let is_receipt = |action: &Action| matches!(action, Action::Send { message: DeviceMsg::Receipt(_), .. });
+        actions.sort_by_key(|action| !is_receipt(action));
     }
     if off(Protection::StoredPosition) {
         // The position by itself, and first.

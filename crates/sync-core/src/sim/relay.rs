@@ -9,8 +9,8 @@ use sync_types::{
     RelayMsg,
     limits::{MOVED_PACKAGES_MAX, PROTOCOL_VERSION},
     message::{
-        Gap, Hello, Left, Limits, Move, MoveAck, Moved, Page, Presence, Pull, Push, PushAck, Refused, Row, RowKind,
-        Welcome, features,
+        Gap, Hello, Left, Limits, Move, MoveAck, Moved, Page, Presence, Pull, Push, PushAck, Receipt, ReceiptAck,
+        Receipts, Refused, Row, RowKind, Welcome, features,
     },
     sign,
     wire::AtMost,
@@ -33,6 +33,8 @@ struct Session {
     group: Option<RelayGroupId>,
     /// The request being followed, and the last row sent for it.
     follow: Option<(u32, u64)>,
+    /// It was told how far the others have come, and is told when that changes.
+    hears: bool,
 }
 
 /// What a relay keeps on its disk.
@@ -41,6 +43,8 @@ struct Database {
     logs: BTreeMap<RelayGroupId, Log>,
     /// Ids that are over, and what was left for those who still come with them.
     over: BTreeMap<RelayGroupId, Over>,
+    /// The newest receipt of each device of a group.
+    receipts: BTreeMap<RelayGroupId, BTreeMap<DeviceId, Bytes>>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +66,8 @@ pub(crate) struct Relay {
     /// Of a thousand pages, how many begin too late.
     pub(crate) holes: u64,
     lagging: bool,
+    /// It knows no receipts.
+    pub(crate) old: bool,
     disk: Database,
     copies: Vec<Database>,
     /// Everything that was ever on its disk, whatever became of it.
@@ -81,7 +87,7 @@ pub(crate) struct Relay {
 pub(crate) type Outgoing = Vec<(SessionId, RelayMsg)>;
 
 impl Relay {
-    pub(crate) fn new(mut dice: Dice, holes: u64, protections: Protections) -> Self {
+    pub(crate) fn new(mut dice: Dice, (holes, old): (u64, bool), protections: Protections) -> Self {
         Self {
             id: RelayId::from_bytes(dice.bytes()),
             up: true,
@@ -89,6 +95,7 @@ impl Relay {
             full: 0,
             holes,
             lagging: false,
+            old,
             disk: Database::default(),
             copies: Vec::new(),
             ever: BTreeSet::new(),
@@ -138,7 +145,7 @@ impl Relay {
     }
 
     pub(crate) fn accept(&mut self, session: SessionId, device: DeviceId) {
-        self.sessions.insert(session, Session { device, group: None, follow: None });
+        self.sessions.insert(session, Session { device, group: None, follow: None, hears: false });
     }
 
     pub(crate) fn closed(&mut self, session: SessionId) {
@@ -239,6 +246,7 @@ impl Relay {
                 Vec::new()
             }
             DeviceMsg::Get(get) => refuse(session, get.id, ErrorCode::NotFound),
+            DeviceMsg::Receipt(receipt) => self.receipt(session, receipt),
         }
     }
 
@@ -271,12 +279,46 @@ impl Relay {
                 burst: 50_000,
                 per_minute: 100,
             },
-            features: features::PRESENCE | features::MOVE,
+            features: features::PRESENCE | features::MOVE | if self.old { 0 } else { features::RECEIPTS },
         };
         let mut out = vec![(session, welcome.into())];
         out.extend(self.left_aside(session, |_| true));
         out.extend(self.presence());
         out
+    }
+
+    /// Keeps a device's newest receipt, and tells the others.
+    fn receipt(&mut self, session: SessionId, receipt: Receipt) -> Outgoing {
+        let state = self.sessions.get(&session);
+        let Some((device, group)) = state.and_then(|state| Some((state.device, state.group?))) else {
+            return Vec::new();
+        };
+        let is_own = Envelope::parse(receipt.envelope.clone()).is_ok_and(|it| it.header().sender == device);
+        if self.old || !is_own {
+            return refuse(session, receipt.id, ErrorCode::Unsupported);
+        }
+        if self.dice.chance(self.full) {
+            return refuse(session, receipt.id, ErrorCode::StorageFull);
+        }
+        self.disk.receipts.entry(group).or_default().insert(device, receipt.envelope.clone());
+        let others = self.sessions.iter().filter(|(_, state)| state.group == Some(group) && state.device != device);
+        let told = others.filter(|(_, state)| state.hears);
+        let news = Receipts { envelopes: AtMost(vec![receipt.envelope]) };
+        let mut out: Outgoing = told.map(|(id, _)| (*id, news.clone().into())).collect();
+        out.push((session, ReceiptAck { id: receipt.id }.into()));
+        out
+    }
+
+    /// How far the others have come, for a session that was not told.
+    fn receipts(&mut self, session: SessionId) -> Option<(SessionId, RelayMsg)> {
+        let state = self.sessions.get_mut(&session)?;
+        if self.old || std::mem::replace(&mut state.hears, true) {
+            return None;
+        }
+        let kept = self.disk.receipts.get(&state.group?)?;
+        let others = kept.iter().filter(|(device, _)| **device != state.device);
+        let envelopes: Vec<_> = others.map(|(_, envelope)| envelope.clone()).collect();
+        (!envelopes.is_empty()).then(|| (session, Receipts { envelopes: envelopes.into() }.into()))
     }
 
     /// Ids are over, and the group is another from now on.
@@ -312,6 +354,8 @@ impl Relay {
             }
         }
         self.acked.retain(|device, _| moving.remaining.0.contains(device));
+        // Sealed under keys that are over: whoever remains says it anew.
+        moving.over.0.iter().for_each(|over| drop(self.disk.receipts.remove(&over.group)));
         let mut others = Vec::new();
         for over in &moving.over.0 {
             let known = self.disk.over.entry(over.group).or_insert_with(|| Over { to: group, packages: Vec::new() });
@@ -388,11 +432,13 @@ impl Relay {
         if let Some(state) = self.sessions.get_mut(&session) {
             state.follow = Some((pull.id, after));
         }
+        let mut told: Outgoing = self.receipts(session).into_iter().collect();
         let mut out = self.pages(session);
         if out.is_empty() {
             out.extend(self.page(session, pull.id, after, 0).map(|page| (session, page.into())));
         }
-        out
+        told.append(&mut out);
+        told
     }
 
     /// Everything a follower has not been sent.

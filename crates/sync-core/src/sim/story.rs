@@ -1,7 +1,7 @@
 //! Stories: a [`World`] in which only that goes wrong which the story says.
 
 use bytes::Bytes;
-use sync_types::{KeyId, Kind, LocalCursor, PushId};
+use sync_types::{KeyId, Kind, LocalCursor, PushId, RelayMsg, message::Receipts};
 
 use super::{
     check,
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     event::{Event, Input, Wait},
     keys::{EpochSecret, GroupKeys, GroupRoot},
+    receipt::Reached,
     seal::{self, Draft},
     status::{Badge, Status},
 };
@@ -101,6 +102,40 @@ impl Story {
         let mut devices = state.engine.as_ref().expect("the device runs").devices(now);
         let seen = devices.find(|other| other.member.device == id).expect("a member");
         (seen.online, seen.last_seen_ms.map(|at_ms| now.wall_ms - at_ms))
+    }
+
+    /// What a device has heard another say of the first one's envelopes.
+    pub fn says(&self, on: DeviceIndex, device: DeviceIndex) -> Option<Reached> {
+        let (state, other) = (&self.0.devices[on], self.0.devices[device].id);
+        let mut devices = state.engine.as_ref().expect("the device runs").devices(state.now(self.0.now_ms));
+        let receipt = devices.find(|known| known.member.device == other).and_then(|known| known.receipt)?;
+        receipt.of_sender(&self.0.devices[0].id).cloned()
+    }
+
+    /// How many envelopes a device has sealed.
+    pub fn own_head(&self, device: DeviceIndex) -> u64 {
+        self.0.devices[device].disk.own().last().map_or(0, |row| row.seq.get())
+    }
+
+    /// The newest receipt that a device has sealed.
+    pub fn receipt_of(&self, device: DeviceIndex) -> Bytes {
+        let state = &self.0.devices[device];
+        state.disk.receipts.get(&state.id).cloned().expect("it has said something")
+    }
+
+    /// A relay tells a device this receipt.
+    pub fn tell_receipt(&mut self, device: DeviceIndex, envelope: Bytes) {
+        let relay = self.0.relays[0].id;
+        let message = RelayMsg::from(Receipts { envelopes: vec![envelope].into() });
+        let told = self.0.feed(device, Input::Received { relay, message });
+        told.unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// The app on a device reads its log to the end, and says that it has applied it.
+    pub fn app_reads_all(&mut self, device: DeviceIndex) {
+        let cursor = LocalCursor::new(self.0.devices[device].disk.log.len() as u64);
+        let acked = self.0.feed(device, Input::AppAck { cursor });
+        acked.unwrap_or_else(|violation| panic!("{violation}"));
     }
 
     /// Sets a device's clock ahead by so many milliseconds, or back.

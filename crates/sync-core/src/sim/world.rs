@@ -10,6 +10,7 @@ use super::{
     device::Device,
     network::{Cuts, Frame, Session, SessionId},
     plan::{Dice, Plan},
+    receipts,
     relay::Relay,
     removals::{self, Removals},
 };
@@ -37,6 +38,8 @@ pub struct Report {
     pub crashes: u64,
     /// Blobs that every survivor holds.
     pub delivered: u64,
+    /// Receipts that were sent.
+    pub receipts: u64,
 }
 
 impl Report {
@@ -48,6 +51,7 @@ impl Report {
             pushed: self.pushed + other.pushed,
             crashes: self.crashes + other.crashes,
             delivered: self.delivered + other.delivered,
+            receipts: self.receipts + other.receipts,
         }
     }
 }
@@ -110,7 +114,8 @@ impl World {
         let first = Arc::new(keys.share());
         let devices = (0..plan.devices).map(|_| fresh_device(&mut dice, &first)).collect();
         let protections = Protections::without(without);
-        let relay = |_| Relay::new(Dice::new(dice.range(0, u64::MAX - 1)), plan.faults.holes, protections);
+        let kind = (plan.faults.holes, plan.faults.old_relays);
+        let relay = |_| Relay::new(Dice::new(dice.range(0, u64::MAX - 1)), kind, protections);
         let relays = (0..plan.relays).map(relay).collect();
         let mut world = Self {
             dice,
@@ -190,6 +195,7 @@ impl World {
                 .values()
                 .all(|happening| matches!(happening, Happening::Wake { .. } | Happening::Read { .. }))
             && check::survivors_agree(self)
+            && receipts::everybody_knows(self).is_ok()
     }
 
     /// The members that are not gone for good, and that others know of.
@@ -444,6 +450,7 @@ impl World {
             Action::Store(ops) => self.store(device, ops)?,
             Action::Note(ops) => {
                 self.met(device, &ops);
+                receipts::newest_wins(self, device, &ops)?;
                 self.devices[device].notes.extend(ops);
             }
             Action::Load(load) => {
@@ -454,16 +461,24 @@ impl World {
             Action::Disconnect { relay } => {
                 self.devices[device].next_attempt(&relay);
                 if let Some(session) = self.devices[device].sessions.remove(&relay) {
+                    let mut delay = self.dice.range(1, 50);
                     if let Some(session) = self.sessions.get_mut(&session) {
                         session.device_open = false;
+                        // What was said before is not overtaken. It may be where nobody says anything worth that.
+                        if !self.relays[session.relay].old {
+                            delay = delay.max((session.last_to_relay_ms + 1).saturating_sub(self.now_ms));
+                        }
                     }
-                    let delay = self.dice.range(1, 50);
                     self.later(delay, Happening::ClosedByDevice { session });
                 }
             }
             Action::Send { relay, message } => {
                 if let DeviceMsg::Push(push) = &message {
                     self.truth.offered(&self.devices[device].disk, &push.envelope)?;
+                }
+                if let DeviceMsg::Receipt(receipt) = &message {
+                    self.report.receipts += 1;
+                    receipts::is_true(self, device, &receipt.envelope)?;
                 }
                 if let Some(session) = self.devices[device].sessions.get(&relay).copied() {
                     self.transmit(session, Frame::ToRelay(message));

@@ -12,7 +12,7 @@ use sync_types::{DeviceId, LogId, RelayCursor, Run};
 use super::{
     ids, packages,
     place::{GROUP_MAX, places},
-    signed,
+    receipts, signed,
     writer::{Reply, Writer},
 };
 use crate::store::{Greeted, Greeting, GroupLog, Head, StoreError};
@@ -44,9 +44,15 @@ impl Writer {
                 remember(db, greeted.log.no, greeting.device, acked, greeting.now_ms);
                 visited(db, greeted.log.no, greeting.now_ms);
             }
+            // Whoever enters is to be told what was said before.
+            receipts::write(db, &self.books.receipts);
             Ok(())
         });
-        let entered = match entered.await {
+        let entered = entered.await;
+        if entered.is_ok() {
+            receipts::announce(&self.books.shared, &std::mem::take(&mut self.books.receipts));
+        }
+        let entered = match entered {
             // Nothing can be noted on a full disk. What is there can be read all the same, and the next greeting is
             // noted. A device that is new holds no tombstones up until then; the floor tells it what it missed.
             Err(StoreError::DiskFull) => Ok(()),
@@ -110,7 +116,11 @@ impl Writer {
                     let deleted = sqlx::query(delete).bind(first).bind(last).execute(&mut *tx).await?;
                     blobs += if counts { deleted.rows_affected() } else { 0 };
                 }
-                for delete in ["DELETE FROM devices WHERE group_no = ?", "DELETE FROM groups WHERE no = ?"] {
+                for delete in [
+                    "DELETE FROM devices WHERE group_no = ?",
+                    "DELETE FROM receipts WHERE group_no = ?",
+                    "DELETE FROM groups WHERE no = ?",
+                ] {
                     sqlx::query(delete).bind(log.no).execute(&mut *tx).await?;
                 }
             }

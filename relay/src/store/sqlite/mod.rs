@@ -9,6 +9,7 @@ mod ids;
 mod moving;
 mod packages;
 mod place;
+mod receipts;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -39,7 +40,7 @@ use tracing::error;
 
 use super::{
     Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, Moved, Moving, NewBlob, Span, Store, StoreError,
-    StoredRow, Sweep, Swept, Totals, log::within,
+    StoredRow, Sweep, Swept, ToldReceipts, Totals, log::within,
 };
 use ids::Fresh;
 use place::{cursor_at, place, places};
@@ -275,6 +276,19 @@ impl Store for SqliteStore {
     fn acked(&self, log: &GroupLog, device: DeviceId, cursor: RelayCursor, now_ms: u64) {
         // A full queue drops it: the device's next ACK, or its next HELLO, says the same and more.
         let _ = self.writer.try_send(Write::Acked { group_no: log.no, device, cursor, now_ms });
+    }
+
+    async fn keep_receipt(
+        &self,
+        log: &Arc<GroupLog>,
+        device: DeviceId,
+        envelope: Bytes,
+    ) -> Result<Result<(), ErrorCode>, StoreError> {
+        self.ask(|reply| Write::Receipt(Arc::clone(log), device, envelope, reply)).await
+    }
+
+    async fn receipts(&self, log: &GroupLog, device: &DeviceId, told: u64) -> Result<ToldReceipts, StoreError> {
+        unless_over(log, receipts::after(&self.readers, log, (device, told)).await?)
     }
 
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {

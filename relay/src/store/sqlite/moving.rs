@@ -20,7 +20,7 @@ use super::{
     groups::{bound_devices, visited},
     ids, packages,
     place::{CURSOR_MAX, place, places},
-    placeholders, signed, unsigned_at,
+    placeholders, receipts, signed, unsigned_at,
     writer::{Books, Writer, measure},
 };
 use crate::store::{GroupLog, Head, Moved, Moving, Newest, StoreError};
@@ -157,12 +157,17 @@ async fn has_room(db: &mut Database, books: &Books, size: u64) -> Result<bool, S
 /// Gives a log the new id.
 async fn rename(db: &mut Database, no: i64, moving: &Moving) -> Result<(), StoreError> {
     db.add("UPDATE groups SET id = ? WHERE no = ?").bind(moving.group.as_bytes().as_slice()).bind(no);
+    // Sealed under keys that are over: whoever remains says it anew.
+    receipts::forget(db, no);
     forget_others(db, no, moving).await
 }
 
 /// Forgets the devices that don't remain: nothing is kept any longer for their sake.
 async fn forget_others(db: &mut Database, no: i64, moving: &Moving) -> Result<(), StoreError> {
     let others = format!("DELETE FROM devices WHERE group_no = ? AND device NOT IN {}", among(&moving.remaining));
+    db.add(&others).bind(no);
+    bind_all(db, &moving.remaining);
+    let others = format!("DELETE FROM receipts WHERE group_no = ? AND device NOT IN {}", among(&moving.remaining));
     db.add(&others).bind(no);
     bind_all(db, &moving.remaining);
     db.flush().await?;
@@ -300,6 +305,7 @@ async fn leave_behind(db: &mut Database, from: i64, into: &mut Kept, moving: &Mo
     bind_all(db, &moving.remaining);
     bound_devices(db, no);
     db.add("DELETE FROM devices WHERE group_no = ?").bind(from);
+    receipts::forget(db, from);
     db.add("DELETE FROM groups WHERE no = ?").bind(from);
     db.add("UPDATE groups SET head_cursor = ?, head_run = ?, bytes = ? WHERE no = ?")
         .bind(signed(into.head.cursor.get()))

@@ -16,7 +16,7 @@ use super::{
     groups::visited,
     ids, packages,
     place::{cursor_at, group_at, place, places},
-    signed, unsigned_at,
+    receipts, signed, unsigned_at,
     writer::{Writer, measure},
 };
 use crate::store::{StoreError, Sweep, Swept};
@@ -51,6 +51,7 @@ impl Writer {
                 .bind(signed(sweep.devices_before_ms))
                 .execute(&mut *tx)
                 .await?;
+            receipts::forget_unknown(tx).await?;
             let cuts = cut_fronts(tx).await?;
             let packages = packages::expire(tx, sweep.clock.time_ms, STEP_ROWS).await?;
             Ok::<_, StoreError>((freed, devices, cuts, packages))

@@ -16,13 +16,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use sqlx::{Row as _, SqliteConnection};
 use sync_sqlite::Database;
 use sync_types::{DeviceId, ErrorCode, RelayCursor};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{Shared, append::Batch, ids, signed};
+use super::{Shared, append::Batch, ids, receipts, signed};
 use crate::store::{Appended, Bounds, Greeted, Greeting, GroupLog, Moved, Moving, NewBlob, StoreError, Sweep, Swept};
 
 /// Requests taken into one transaction at most.
@@ -41,6 +42,7 @@ pub(super) enum Write {
     Append(Arc<GroupLog>, Vec<NewBlob>, Reply<Answers>),
     Move(Moving, Reply<Result<Moved, ErrorCode>>),
     Acked { group_no: i64, device: DeviceId, cursor: RelayCursor, now_ms: u64 },
+    Receipt(Arc<GroupLog>, DeviceId, Bytes, Reply<Result<(), ErrorCode>>),
     Sweep(Sweep, Reply<Swept>),
     Close(Reply<()>),
 }
@@ -69,6 +71,8 @@ pub(super) struct Books {
     pub(super) db_bytes: u64,
     /// How far devices have read, not yet written down.
     acks: BTreeMap<(i64, DeviceId), (RelayCursor, u64)>,
+    /// Receipts, the same.
+    pub(super) receipts: receipts::Waiting,
 }
 
 impl Writer {
@@ -82,7 +86,7 @@ impl Writer {
         shared.db_bytes.store(db_bytes, Ordering::Relaxed);
         Ok(Self {
             db: Database::new(db),
-            books: Books { shared, bounds, group_bytes, db_bytes, acks: BTreeMap::new() },
+            books: Books { shared, bounds, group_bytes, db_bytes, acks: BTreeMap::new(), receipts: BTreeMap::new() },
         })
     }
 
@@ -91,7 +95,7 @@ impl Writer {
         let mut gathered = Vec::with_capacity(GATHER_MAX);
         let closed = loop {
             let waiting = inbox.recv_many(&mut gathered, GATHER_MAX);
-            if self.books.acks.is_empty() {
+            if self.books.acks.is_empty() && self.books.receipts.is_empty() {
                 waiting.await;
             } else if tokio::time::timeout(ACKS_WAIT, waiting).await.is_err() {
                 self.note_acks().await;
@@ -123,6 +127,9 @@ impl Writer {
                 Write::Acked { group_no, device, cursor, now_ms } => {
                     let noted = self.books.acks.entry((group_no, device)).or_default();
                     *noted = (noted.0.max(cursor), noted.1.max(now_ms));
+                }
+                Write::Receipt(log, device, envelope, reply) => {
+                    let _ = reply.send(self.keep_receipt(&log, device, envelope).await);
                 }
                 Write::Sweep(sweep, reply) => batch.sweeps.push((sweep, reply)),
                 Write::Move(moving, reply) => {
@@ -179,22 +186,27 @@ impl Writer {
             .db
             .transaction(async |db| {
                 write_acks(db, &self.books.acks);
+                receipts::write(db, &self.books.receipts);
                 batch.append(db, &self.books, requests).await
             })
             .await?;
         self.books.acks.clear();
+        receipts::announce(&self.books.shared, &std::mem::take(&mut self.books.receipts));
         batch.publish(&mut self.books);
         Ok(answers)
     }
 
-    /// Writes the noted ACKs down by themselves. Those that can't be written are noted again by their devices.
-    async fn note_acks(&mut self) {
-        let acks = std::mem::take(&mut self.books.acks);
+    /// Writes the noted ACKs and receipts down by themselves. Those that can't be written are noted again by their devices.
+    pub(super) async fn note_acks(&mut self) {
+        let (acks, receipts) = (std::mem::take(&mut self.books.acks), std::mem::take(&mut self.books.receipts));
         let noting = self.db.transaction(async |db| {
             write_acks(db, &acks);
+            receipts::write(db, &receipts);
             Ok::<_, StoreError>(())
         });
-        let _ = noting.await;
+        if noting.await.is_ok() {
+            receipts::announce(&self.books.shared, &receipts);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sync_types::{
     BlobHash, BlobId, DeviceId, DeviceMsg, LogId, RelayCursor, RelayId, RelayMsg, RequestId, Run,
     limits::PROTOCOL_VERSION,
-    message::{Gap, Limits, Notify, Page, PushAck, Refused, Row, RowKind, Welcome},
+    message::{Gap, Limits, Notify, Page, PushAck, Refused, Row, RowKind, Welcome, features},
 };
 
 use super::{
@@ -67,7 +67,11 @@ impl Relay {
                 self.pull = Some(pull.id);
                 self.read = (pull.after.get(), pull.run);
             }
-            DeviceMsg::Hello(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_) | DeviceMsg::Move(_) => {}
+            DeviceMsg::Hello(_)
+            | DeviceMsg::Ack(_)
+            | DeviceMsg::Get(_)
+            | DeviceMsg::Move(_)
+            | DeviceMsg::Receipt(_) => {}
         }
     }
 
@@ -103,6 +107,8 @@ impl Relay {
             RelayMsg::Got(_)
             | RelayMsg::Notify(_)
             | RelayMsg::Presence(_)
+            | RelayMsg::Receipts(_)
+            | RelayMsg::ReceiptAck(_)
             | RelayMsg::Moved(_)
             | RelayMsg::MoveAck(_) => {}
         }
@@ -119,7 +125,7 @@ impl Relay {
                 floor_cursor: RelayCursor::START,
                 pending_count: 0,
                 limits: limits(),
-                features: 0,
+                features: if log { features::RECEIPTS } else { 0 },
             }
             .into(),
             Saying::Page { after, rows, max } => {

@@ -7,10 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use sync_types::{
-    BlobHash, BlobId, DeviceId, DeviceMsg, ErrorCode, FrameBuffer, LogId, RelayCursor, RelayMsg, RequestId, Run,
+    BlobHash, BlobId, DeviceId, DeviceMsg, ErrorCode, FrameBuffer, Kind, LogId, RelayCursor, RelayMsg, RequestId, Run,
     envelope::{HEADER_LEN, NONCE_LEN, SIGNATURE_LEN, TAG_LEN},
     limits::{BODY_LEN_MIN, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX},
-    message::{Ack, Get, Hello, MoveAck, Page, Pull, Push, PushAck, Refused, RowKind},
+    message::{Ack, Get, Hello, MoveAck, Page, Pull, Push, PushAck, Receipt, Refused, RowKind},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split},
@@ -24,6 +24,8 @@ use super::{
     world::{Group, NEVER, understood},
 };
 
+/// Kinds of envelopes, and one that is none.
+const KINDS: u8 = 6;
 /// MOVEs that a relay takes before a greeting.
 const EARLY_MOVES_MAX: usize = 8;
 
@@ -86,6 +88,7 @@ enum Asked {
     Pull,
     Get(BlobId),
     Move,
+    Receipt,
 }
 
 impl<'a> Device<'a> {
@@ -247,6 +250,11 @@ impl Known {
             }
             Step::Push { shape, age_s } => {
                 let envelope = self.envelope(group, shape);
+                if shape.kind % KINDS == Kind::Receipt as u8 {
+                    // That kind is in no log.
+                    let id = self.ask(Asked::Receipt);
+                    return Receipt { id, envelope }.into();
+                }
                 self.push(envelope, age_s).into()
             }
             Step::PushAgain { which, age_s } => {
@@ -330,7 +338,7 @@ impl Known {
 
     fn envelope(&mut self, group: &Group, shape: Shape) -> Bytes {
         let sender: &DeviceId = &group.devices[usize::from(!shape.own)];
-        let mut bytes = vec![shape.version.unwrap_or(1), 1, shape.kind % 6];
+        let mut bytes = vec![shape.version.unwrap_or(1), 1, shape.kind % KINDS];
         bytes.extend([0; 4 + 16]);
         bytes.extend(sender.as_bytes());
         bytes.extend(shape.ttl_s.to_be_bytes());
@@ -374,7 +382,11 @@ impl Known {
                     assert!(asked == blob_id || !self.honest, "another envelope than was asked for");
                 }
             }
-            RelayMsg::Presence(_) => panic!("it did not say that it understands that"),
+            RelayMsg::Presence(_) | RelayMsg::Receipts(_) => panic!("it did not say that it understands that"),
+            RelayMsg::ReceiptAck(ack) => {
+                let asked = self.unanswered.remove(&ack.id);
+                assert!(matches!(asked, Some(Asked::Receipt)) || !self.honest, "this was not asked");
+            }
             RelayMsg::Notify(notify) => assert!(notify.cursor > RelayCursor::START),
             RelayMsg::Refused(refused) if refused.id == 0 => self.last_word = Some(refused),
             RelayMsg::Refused(refused) => self.refused(group, &refused),

@@ -21,7 +21,7 @@ use sync_sqlite::Database;
 use sync_types::{DeviceId, LocalCursor, LocalLogId};
 use tokio::sync::Mutex;
 
-use super::{AddressRow, Membership, Pin, ProfileRow, Store, StoreError};
+use super::{AddressRow, Lacks, Membership, Pin, ProfileRow, Reach, Store, StoreError};
 use crate::{private, secrets::SecretsChoice};
 
 /// The file's name in a profile's folder.
@@ -189,8 +189,8 @@ impl Store for SqliteStore {
             writer
                 .db
                 .transaction(async |db| {
-                    // `sender` refers to `device`, which therefore comes last.
-                    for table in ["relay_state", "sender", "held", "waiting", "parked", "roster", "device"] {
+                    // `sender` and `receipt` refer to `device`, which therefore comes last.
+                    for table in ["relay_state", "sender", "receipt", "held", "waiting", "parked", "roster", "device"] {
                         db.add(&format!("DELETE FROM {table}"));
                     }
                     db.add(
@@ -228,6 +228,10 @@ impl Store for SqliteStore {
     async fn check(&self) -> Result<(), StoreError> {
         let said: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&self.readers).await?;
         if said == "ok" { Ok(()) } else { Err(StoreError::Corrupt) }
+    }
+
+    async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError> {
+        read::lacks(&self.readers, device, reached).await
     }
 
     async fn close(&self) {

@@ -10,7 +10,7 @@ use sync_core::{
 use sync_types::{BlobHash, BlobId, DeviceId, Kind, LocalCursor, LogId, PushId, RelayCursor, RelayId, Run, Seq};
 use tokio_stream::StreamExt;
 
-use crate::store::{AddressRow, Pin, StoreError};
+use crate::store::{AddressRow, Lacks, Pin, Reach, StoreError};
 
 /// What [`held`] reads, in this order: a queue or a log is read row by row, and a column by its name takes a look-up each.
 const HELD: &str = "SELECT position, device.id, seq, hash, kind, cursor, push_id, time_ms, held_ms, late, envelope
@@ -59,6 +59,9 @@ pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
     for row in sqlx::query("SELECT id, seen_ms FROM device WHERE seen_ms NOT NULL").fetch_all(&mut *tx).await? {
         stored.seen.push((DeviceId::from_bytes(id(&row, "id")?), number(&row, "seen_ms")?));
     }
+    for row in sqlx::query("SELECT envelope FROM receipt").fetch_all(&mut *tx).await? {
+        stored.receipts.push(envelope(&row, "envelope")?);
+    }
     tx.commit().await?;
     Ok(stored)
 }
@@ -85,6 +88,45 @@ pub(super) async fn log(
     let query = format!("{HELD} WHERE cursor > ? ORDER BY cursor LIMIT ?");
     let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(after.get().cast_signed()).bind(rows);
     Ok(take_while_it_fits(query.fetch(db), bytes).await?.0)
+}
+
+pub(super) async fn lacks(db: &SqlitePool, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError> {
+    let senders = "SELECT id, no, seq FROM sender JOIN device ON device.no = sender.device";
+    let mut lacks = Lacks::default();
+    for row in sqlx::query(senders).fetch_all(db).await? {
+        let (sender, no, head) = (DeviceId::from_bytes(id(&row, "id")?), row.try_get("no")?, number(&row, "seq")?);
+        let Some(reach) = reached.iter().find(|reach| reach.sender == sender && sender != *device) else { continue };
+        if reach.received.get() < head {
+            let (blobs, first) = blobs(db, no, reach.received.next(), ALL).await?;
+            lacks.unreceived += blobs;
+            lacks.first_unreceived = earlier(lacks.first_unreceived, first);
+        }
+        if reach.applied.get() < head {
+            let (_, first) = blobs(db, no, reach.applied.next(), ALL).await?;
+            lacks.first_unapplied = earlier(lacks.first_unapplied, first);
+        }
+        for (first, last) in &reach.missing {
+            lacks.lost += blobs(db, no, *first, *last).await?.0;
+        }
+    }
+    Ok(lacks)
+}
+
+/// How many blobs of a sender are held between two of its places, and the first of them in the local log.
+async fn blobs(db: &SqlitePool, no: i64, first: Seq, last: Seq) -> Result<(u64, Option<LocalCursor>), StoreError> {
+    let query = "SELECT count(*) AS blobs, min(cursor) AS first FROM held
+                 WHERE sender = ? AND seq BETWEEN ? AND ? AND cursor NOT NULL";
+    let [first, last] = [first, last].map(|seq| seq.min(ALL).get().cast_signed());
+    let row = sqlx::query(query).bind(no).bind(first).bind(last).fetch_one(db).await?;
+    let first: Option<i64> = row.try_get("first")?;
+    Ok((number(&row, "blobs")?, first.map(|first| LocalCursor::new(first.cast_unsigned()))))
+}
+
+/// SQLite's integers have a sign, and no sender ever gets there, whatever a device says.
+const ALL: Seq = Seq::new(i64::MAX as u64);
+
+fn earlier(one: Option<LocalCursor>, other: Option<LocalCursor>) -> Option<LocalCursor> {
+    [one, other].into_iter().flatten().min()
 }
 
 pub(super) async fn cursors(db: &SqlitePool) -> Result<(LocalCursor, LocalCursor), StoreError> {

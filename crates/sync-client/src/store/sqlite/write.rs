@@ -26,6 +26,7 @@ struct Batch<'a> {
     senders: BTreeMap<DeviceId, Cow<'a, SenderRow>>,
     relays: BTreeMap<RelayId, &'a RelayState>,
     seen: BTreeMap<DeviceId, u64>,
+    receipts: BTreeMap<DeviceId, &'a [u8]>,
     offered: Option<u64>,
     app_acked: Option<u64>,
     identity_reused: bool,
@@ -57,6 +58,7 @@ impl<'a> Batch<'a> {
                 StoreOp::Sender(row) => drop(batch.senders.insert(row.sender, Cow::Borrowed(row))),
                 StoreOp::Relay { relay, state } => drop(batch.relays.insert(*relay, state)),
                 StoreOp::Seen { device, at_ms } => drop(batch.seen.insert(*device, *at_ms)),
+                StoreOp::Receipt { device, envelope } => drop(batch.receipts.insert(*device, envelope)),
                 StoreOp::Offered { through } => batch.offered = Some(through.get()),
                 StoreOp::AppAck { cursor } => batch.app_acked = Some(cursor.get()),
                 StoreOp::IdentityReused => batch.identity_reused = true,
@@ -84,7 +86,8 @@ impl Writer {
                         .bind(membership.device.as_bytes().as_slice());
                 }
                 let held = batch.held.iter().map(|row| row.sender);
-                for sender in held.chain(batch.senders.keys().copied()).chain(batch.seen.keys().copied()) {
+                let told = batch.seen.keys().chain(batch.receipts.keys()).copied();
+                for sender in held.chain(batch.senders.keys().copied()).chain(told) {
                     if let Entry::Vacant(unknown) = devices.entry(sender) {
                         unknown.insert(device_no(db, &sender).await?);
                     }
@@ -99,6 +102,10 @@ impl Writer {
                 for (device, at_ms) in &batch.seen {
                     let update = db.add("UPDATE device SET seen_ms = ? WHERE no = ?");
                     update.bind(at_ms.cast_signed()).bind(devices[device]);
+                }
+                for (device, envelope) in &batch.receipts {
+                    let replace = db.add("INSERT OR REPLACE INTO receipt (device, envelope) VALUES (?, ?)");
+                    replace.bind(devices[device]).bind(*envelope);
                 }
                 for op in &batch.ordered {
                     put_ordered(db, op);

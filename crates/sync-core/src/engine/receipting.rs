@@ -1,0 +1,212 @@
+//! How far this device has come, told to the others; and how far they say to have come.
+//!
+//! Receipts ride along: nothing waits for one, a relay that refuses one is asked again later, and one that does not know
+//! them is never sent any. Each session is told the newest once, so a relay that was wiped or restored has it again.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use sync_types::{BlobHash, DeviceId, ErrorCode, LocalCursor, RequestId, Seq, message, message::Receipts};
+
+use super::Engine;
+use crate::{
+    context::Effects,
+    event::{Action, Event, Now, StoreOp},
+    link::Link,
+    protection::Protection,
+    ranges::Ranges,
+    receipt::{Reach, Receipt, Signed},
+    timing::REFUSED_RETRY_MS,
+};
+
+/// What a receipt says of, as it was when this was last looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    changes: u64,
+    acked: LocalCursor,
+    own: Seq,
+}
+
+impl Engine {
+    /// Notes what has changed, and tells the others once it is time.
+    pub(super) fn see_to_receipts(&mut self, now: Now) {
+        self.note_changes(now);
+        if !self.may_send_receipts() {
+            return;
+        }
+        let current = self.context.keys.current().key_id();
+        let is_old = self.receipts.own().is_some_and(|own| own.envelope.header().key_id != current);
+        if is_old || self.receipts.due_ms().is_some_and(|due| now.mono_ms >= due) {
+            self.seal_receipt(now);
+        }
+        self.send_receipts(now);
+    }
+
+    /// When [`Self::see_to_receipts`] has something to do.
+    pub(super) fn receipt_due_ms(&self) -> Option<u64> {
+        let again = self.links.iter().filter_map(Link::receipt_again_ms);
+        again.chain(self.receipts.due_ms()).min().filter(|_| self.may_send_receipts())
+    }
+
+    /// This device is about to be gone for a while: what it has to say of others' it says now, or nobody hears it until
+    /// it is back.
+    pub(super) fn part(&mut self, now: Now) {
+        self.note_changes(now);
+        if self.receipts.has_news() && self.may_send_receipts() {
+            self.seal_receipt(now);
+            self.send_receipts(now);
+        }
+    }
+
+    fn note_changes(&mut self, now: Now) {
+        let seen = Seen {
+            changes: self.inbox.changes(),
+            acked: self.context.local.app_acked,
+            own: self.links.iter().map(Link::acked_through).min().unwrap_or_default(),
+        };
+        let before = std::mem::replace(&mut self.receipts_seen, seen);
+        if seen == before {
+            return;
+        }
+        if (seen.changes, seen.acked) != (before.changes, before.acked) {
+            self.receipts.changed(now.mono_ms);
+        }
+        if seen.own > before.own {
+            self.receipts.own_changed(now.mono_ms);
+        }
+    }
+
+    fn may_send_receipts(&self) -> bool {
+        self.may_send() && !self.identity_reused && self.links.iter().any(Link::takes_receipts)
+    }
+
+    /// What is held of everybody, this device's own as far as every relay has it.
+    fn reached(&self) -> BTreeMap<DeviceId, Reach> {
+        let mut reached = self.inbox.reached(&self.context.roster);
+        let seq = self.receipts_seen.own;
+        let hash = self.outbox.hash_of(seq).unwrap_or(BlobHash::ZERO);
+        reached.insert(self.context.me, Reach { seq, hash, holes: Ranges::default() });
+        if !self.context.protections.hold(Protection::ReceiptHoles) {
+            reached.values_mut().for_each(|reach| reach.holes = Ranges::default());
+        }
+        reached
+    }
+
+    /// The app has applied more.
+    pub(super) fn note_applied(&mut self) {
+        let local = self.context.local;
+        let reached = self.inbox.reached(&self.context.roster);
+        self.receipts.note_applied((local.app_acked, local.head), &reached);
+    }
+
+    /// An engine is opened: what it holds of others may not have been said by the one before.
+    pub(super) fn open_receipts(&mut self, now: Now) {
+        self.note_applied();
+        let me = self.context.me;
+        let receipt = self.what_to_say();
+        let of_others = |receipt: &Receipt| {
+            let others = receipt.reached.0.iter().filter(|reached| reached.sender != me);
+            others.cloned().collect::<Vec<_>>()
+        };
+        let said = self.receipts.own().map(|own| of_others(&own.receipt)).unwrap_or_default();
+        if of_others(&receipt) != said {
+            self.receipts.changed(now.mono_ms);
+        }
+        self.receipts_seen.changes = self.inbox.changes();
+        self.receipts_seen.acked = self.context.local.app_acked;
+    }
+
+    fn what_to_say(&mut self) -> Receipt {
+        let reached = self.reached();
+        let local = self.context.local;
+        self.receipts.note_applied((local.app_acked, local.head), &reached);
+        self.receipts.remember_place(local.head, &reached);
+        let mut applied = self.receipts.applied(&reached);
+        applied.insert(self.context.me, Seq::new(u64::MAX));
+        Receipt::of(&reached, &applied)
+    }
+
+    /// Seals what there is to say, if it is not what was said last.
+    fn seal_receipt(&mut self, now: Now) {
+        let receipt = self.what_to_say();
+        if self.receipts.says(&receipt, &self.context.keys) {
+            self.receipts.settle();
+            return;
+        }
+        let count = self.receipts.own().map_or(Seq::START, |own| own.count).next();
+        let maker = (&*self.context.keys, &*self.context.device_key);
+        let signed = Signed::seal(maker, now, count, receipt, &mut self.context.rng);
+        let (device, envelope) = (self.context.me, signed.envelope.as_bytes().clone());
+        // Before anybody has it: a count is never given twice.
+        self.actions.push(Action::Store(vec![StoreOp::Receipt { device, envelope }]));
+        self.receipts.sealed(now.mono_ms, signed);
+    }
+
+    /// Each session is told the newest, once.
+    fn send_receipts(&mut self, now: Now) {
+        let Some(own) = self.receipts.own() else { return };
+        let (count, envelope) = (own.count, own.envelope.as_bytes().clone());
+        for index in 0..self.links.len() {
+            if let Some(id) = self.links[index].tell_receipt(now, count) {
+                let envelope = envelope.clone();
+                self.send(index, [message::Receipt { id, envelope }.into()]);
+            }
+        }
+    }
+
+    /// A relay does not take a receipt. Whether it was one that was refused.
+    pub(super) fn receipt_refused(
+        &mut self,
+        now: Now,
+        index: usize,
+        id: RequestId,
+        code: ErrorCode,
+        wait_ms: u32,
+    ) -> bool {
+        let again = matches!(code, ErrorCode::RateLimited | ErrorCode::StorageFull);
+        let wait_ms = u64::from(wait_ms).max(REFUSED_RETRY_MS);
+        self.links[index].receipt_answered(id, again.then_some(now.mono_ms + wait_ms))
+    }
+
+    /// A relay says how far others have come.
+    pub(super) fn hear_receipts(&mut self, receipts: Receipts) {
+        for bytes in receipts.envelopes.0 {
+            self.hear_receipt(bytes);
+        }
+    }
+
+    /// What could not be read when less was known of devices and keys.
+    pub(super) fn retry_receipts(&mut self) {
+        let known = (self.context.roster.members().len(), self.context.keys.epochs().len());
+        for bytes in self.receipts.take_unread(known) {
+            self.hear_receipt(bytes);
+        }
+    }
+
+    fn hear_receipt(&mut self, bytes: Bytes) {
+        let Some(sender) = Signed::sender_of(&bytes) else { return };
+        if sender == self.context.me {
+            return;
+        }
+        let signed = Signed::open(&self.context.keys, bytes.clone()).filter(|_| self.context.roster.is_member(&sender));
+        let Some(signed) = signed else {
+            self.receipts.keep_unread(sender, bytes);
+            return;
+        };
+        let is_newer = self.receipts.of(&sender).is_none_or(|before| before.count < signed.count);
+        let any = !self.context.protections.hold(Protection::NewestReceipt);
+        if !(is_newer || any) || !self.context.verify(&signed.envelope) {
+            return;
+        }
+        let mut effects = Effects::default();
+        if let Some(own) = signed.receipt.of_sender(&sender) {
+            self.inbox.expect(sender, own.received, &mut effects);
+        }
+        self.actions.extend(effects.into_actions());
+        let is_news = self.receipts.take(signed);
+        self.actions.push(Action::Note(vec![StoreOp::Receipt { device: sender, envelope: bytes }]));
+        if is_news {
+            self.actions.push(Action::Emit(Event::ReceivedBy { device: sender }));
+        }
+    }
+}
