@@ -144,6 +144,17 @@ export interface Device {
   online: boolean
   /** When it was last seen, by this device's clock; null if it never was. */
   lastSeen: number | null
+  /**
+   * Every blob of this device's log up to this cursor it says to have, but for those in `lost`; null if it never said. It
+   * may have more: it says so a few seconds after things have been quiet, half a minute later at most.
+   */
+  receivedUpTo: number | null
+  /** Every one of those up to this cursor its app has acknowledged; null if it never said. */
+  appliedUpTo: number | null
+  /** Blobs of this device's log that it is still to receive, as far as it said; null if it never said. */
+  behind: number | null
+  /** Blobs of this device's log that it has given up for lost: they had expired before it came. */
+  lost: number
   /** It is this one. */
   this: boolean
 }
@@ -241,6 +252,8 @@ export type SyncEvent =
   | { kind: 'keyRotated' }
   /** A relay says that a device is there, or no longer says so. */
   | { kind: 'devicePresence'; deviceId: string; online: boolean }
+  /** A device says to have received or applied more than it had said before: how far, `devices()` tells. */
+  | { kind: 'receivedBy'; deviceId: string }
   /** A relay lost data it had confirmed. It is being filled again. */
   | { kind: 'relayRegressed'; relayId: string }
   /** The status says something else than before. Told at most ten times a second. */

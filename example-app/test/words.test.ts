@@ -1,9 +1,9 @@
 /** What people are told. */
 
-import { ERROR_CODES, SyncError } from 'tauri-plugin-sync-api'
+import { type Device, ERROR_CODES, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
-import { errorSentence, findingWords, forgetfulSentence, remaining, seenWords, statusSentence } from '../src/sync/words.js'
+import { errorSentence, findingWords, forgetfulSentence, hasWords, remaining, seenWords, statusSentence } from '../src/sync/words.js'
 import { status } from './support/plugin.js'
 
 test.each([...ERROR_CODES])('%s is a sentence', (code) => {
@@ -50,4 +50,27 @@ test('times', () => {
   expect(seenWords(false, null, now)).toBe('Not seen yet')
   expect(seenWords(false, now - 3 * 3_600_000, now)).toBe('Seen 3 hours ago')
   expect(seenWords(false, now + 5_000, now)).toBe('Seen just now')
+})
+
+test('what another device has, in words', () => {
+  const other: Device = {
+    deviceId: 'd',
+    name: 'lap',
+    platform: 'linux',
+    joinedBy: null,
+    joinedAt: 0,
+    online: false,
+    lastSeen: null,
+    receivedUpTo: 7,
+    appliedUpTo: 5,
+    behind: 0,
+    lost: 0,
+    this: false,
+  }
+  expect(hasWords(other)).toBe('Has everything from here')
+  expect(hasWords({ ...other, behind: 1 })).toBe('Still to get 1 change from here')
+  expect(hasWords({ ...other, behind: 3, lost: 2 })).toBe('Still to get 3 changes from here')
+  expect(hasWords({ ...other, lost: 1 })).toBe('Has everything from here but 1 old change it missed')
+  expect(hasWords({ ...other, behind: null })).toBeUndefined()
+  expect(hasWords({ ...other, this: true })).toBeUndefined()
 })

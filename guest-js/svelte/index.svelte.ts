@@ -113,4 +113,4 @@ export class SyncState {
   }
 }
 
-const DEVICES_CHANGE: SyncEvent['kind'][] = ['deviceJoined', 'deviceRenamed', 'deviceRemoved', 'devicePresence']
+const DEVICES_CHANGE: SyncEvent['kind'][] = ['deviceJoined', 'deviceRenamed', 'deviceRemoved', 'devicePresence', 'receivedBy']

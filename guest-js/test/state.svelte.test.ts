@@ -83,6 +83,9 @@ test('it lists the devices where it is asked to, and again when they change', as
   names.push('laptop')
   tell({ kind: 'deviceJoined', deviceId: 'cd' })
   await vi.waitFor(() => expect(state.devices).toHaveLength(2))
+  names.push('tablet')
+  tell({ kind: 'receivedBy', deviceId: 'cd' })
+  await vi.waitFor(() => expect(state.devices).toHaveLength(3))
   end()
   const [, endOther] = made()
   const before = asked.filter((name) => name === 'devices').length

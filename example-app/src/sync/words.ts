@@ -1,6 +1,6 @@
 /** What the app says to people: sentences for somebody who has never heard of keys. */
 
-import { type Badge, type ErrorCode, type Finding, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
+import { type Badge, type Device, type ErrorCode, type Finding, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
 
 /** The badge of the app: that of the sync, and of a device without others just that. */
 export type AppBadge = Badge | 'alone'
@@ -129,6 +129,13 @@ export function seenWords(online: boolean, lastSeen: number | null, now: number)
   if (minutes < 120) return `Seen ${minutes} minutes ago`
   const hours = Math.round(minutes / 60)
   return hours < 48 ? `Seen ${hours} hours ago` : `Seen ${Math.round(hours / 24)} days ago`
+}
+
+/** How much of what is here another device has; nothing of this one, and of one that has not said. */
+export function hasWords({ this: isThis, behind, lost }: Device): string | undefined {
+  if (isThis || behind === null) return undefined
+  if (behind > 0) return `Still to get ${counted(behind, 'change')} from here`
+  return lost > 0 ? `Has everything from here but ${counted(lost, 'old change')} it missed` : 'Has everything from here'
 }
 
 /** How long a code still works. */
