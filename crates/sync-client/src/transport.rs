@@ -255,6 +255,8 @@ async fn open(
 /// Moves messages from the stream to the driver until either ends.
 async fn read(connection: Connection, mut recv: RecvStream, teller: Teller) {
     let mut frames = FrameBuffer::default();
+    // A driver that is done listens no more, and may still have last words on their way: the relay ends it then.
+    let mut heard = true;
     let reason = loop {
         let mut chunks = [const { Bytes::new() }; READ_CHUNKS];
         match recv.read_many_chunks(&mut chunks).await {
@@ -264,9 +266,7 @@ async fn read(connection: Connection, mut recv: RecvStream, teller: Teller) {
         match decode(&mut frames) {
             Ok(messages) if messages.is_empty() => {}
             Ok(messages) => {
-                if !teller.tell(News::Messages(messages)).await {
-                    break None;
-                }
+                heard = heard && teller.tell(News::Messages(messages)).await;
             }
             Err(Malformed) => break Some(ErrorCode::Malformed),
         }
