@@ -31,12 +31,15 @@ pub use self::{
 mod attacks;
 mod creator;
 mod grant;
+#[cfg(any(test, feature = "test-utils"))]
+pub mod hostile;
 mod joiner;
 mod kem;
 mod noise;
 mod pake;
 mod rng;
 mod transcript;
+#[cfg_attr(not(any(test, feature = "test-utils")), expect(unreachable_pub, reason = "only tests take pieces away"))]
 mod weakness;
 mod wire;
 

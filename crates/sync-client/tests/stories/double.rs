@@ -14,6 +14,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets};
 use serde_json::{Value, json};
+use sync_core::pairing::hostile::Middle;
 use sync_types::{
     ErrorCode, FrameBuffer,
     invite::MailboxName,
@@ -74,6 +75,8 @@ struct Inner {
     changed: watch::Sender<()>,
     /// Whether the trick was played.
     played: watch::Sender<bool>,
+    /// Somebody who has the code and stands between the two, and what they handed on.
+    between: Mutex<Option<(Middle, Vec<Bytes>)>>,
 }
 
 struct Mail {
@@ -92,6 +95,7 @@ impl Double {
             mailboxes: Mutex::default(),
             changed: watch::Sender::new(()),
             played: watch::Sender::new(false),
+            between: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let http = listener.local_addr().expect("bound");
@@ -130,6 +134,11 @@ impl Double {
         let mailboxes = self.inner.mailboxes();
         let [mail] = &mailboxes.values().collect::<Vec<_>>()[..] else { panic!("one pairing") };
         mail.messages.clone()
+    }
+
+    /// From now on somebody stands between the two who has the code.
+    pub(crate) fn stand_between(&self, middle: Middle) {
+        *self.inner.between.lock().expect("no panics here") = Some((middle, Vec::new()));
     }
 
     /// No more tricks.
@@ -242,6 +251,14 @@ impl Inner {
     /// The message of this number once it is there, or what is handed out in its place.
     async fn hand_out(&self, name: MailboxName, index: usize) -> Result<Vec<Bytes>, ErrorCode> {
         let message = self.left(|other| *other == name, index).await?;
+        if let Some((middle, handed_on)) = &mut *self.between.lock().expect("no panics here") {
+            // Each message once, and one after the other.
+            if handed_on.len() == index {
+                let number = u8::try_from(index).expect("a few");
+                handed_on.push(middle.hand_on(number, &message));
+            }
+            return Ok(vec![handed_on[index].clone()]);
+        }
         let trick = self.trick(index);
         let per_mille = |of: usize| (message.len() * of / 1_000).min(message.len() - 1);
         let earlier = |index: u8| self.mailboxes()[&name].messages[usize::from(index)].clone();

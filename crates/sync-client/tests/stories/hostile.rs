@@ -7,8 +7,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sync_client::{InviteEvent, InviteSession, JoinEvent, JoinSession, SyncClient};
-use sync_types::ErrorCode;
+use sync_client::{Digits, InviteEvent, InviteSession, JoinEvent, JoinSession, SyncClient};
+use sync_core::pairing::hostile::{self, Middle, Weakness, weakened};
+use sync_types::{ErrorCode, InviteCode};
 use tokio::{task::LocalSet, time::timeout};
 
 use crate::{
@@ -349,4 +350,127 @@ async fn a_joiner_whose_last_word_is_lost_is_a_member_all_the_same() {
         holds(device, &["from a", "from b"]).await;
         assert_eq!(device.devices().await.expect("in a group").len(), 2);
     }
+}
+
+/// What a relay has of a pairing in which it played this trick, and the code that the two people had.
+async fn recorded_with(at: u8, trick: Trick) -> (Vec<Bytes>, InviteCode) {
+    let attack = Attack::over_http(at, trick, SHORT_S).await;
+    let ended = pair_blindly(&attack.creator, &attack.joiner).await;
+    let record = attack.double.record();
+    assert!(record.len() > usize::from(at), "{}: {ended:?}", attack.story);
+    (record, ended.code.parse().expect("a code"))
+}
+
+/// The code that is so many passwords on from this one, in the order of what its letters stand for.
+fn further_on(code: &InviteCode, by: i64) -> InviteCode {
+    const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let value = |letter: &u8| LETTERS.iter().position(|other| other == letter).expect("one of them") as i64;
+    let password = code.password().iter().fold(0, |sum, letter| 32 * sum + value(letter));
+    let bytes = (password + by).rem_euclid(1 << 40).to_be_bytes();
+    InviteCode::new(code.mailbox(), *bytes.last_chunk().expect("eight bytes"))
+}
+
+/// All that a relay tries offline: so many passwords, the right one among them. The one found.
+fn tried(record: &[Bytes], code: &InviteCode, passwords: i64) -> Option<String> {
+    let found = |range: std::ops::Range<i64>| {
+        let candidates = range.map(|by| further_on(code, by));
+        hostile::guess(&record[0], &record[1], candidates).map(|found| found.to_text())
+    };
+    // Two threads, so that two cores have something to do.
+    let (first, half) = (-1_000, passwords / 2 - 1_000);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| found(half..first + passwords));
+        found(first..half).or(other.join().expect("no panic"))
+    })
+}
+
+/// What it does to the messages behind those that have to do with the password: nothing, alter, return, repeat, put
+/// another pairing's in the place, keep.
+async fn records() -> Vec<(Vec<Bytes>, InviteCode)> {
+    let foreign = recorded_with(0, Trick::None).await;
+    let tricks = [
+        (2, Trick::Flip(500)),
+        (2, Trick::Instead(1)),
+        (3, Trick::Behind(2)),
+        (4, Trick::Foreign(foreign.0[4].clone())),
+        (4, Trick::Withheld),
+    ];
+    let mut records = vec![foreign];
+    for (at, trick) in tricks {
+        records.push(recorded_with(at, trick).await);
+    }
+    records
+}
+
+// On one thread, because that is where pairing is weakened.
+#[tokio::test]
+async fn a_relay_that_tries_a_million_passwords_on_what_it_has_finds_none() {
+    trace();
+    let records = records().await;
+    for (index, (record, code)) in records.iter().enumerate() {
+        // Whatever it does later is of no use to it: a million once, and enough of the others to be sure of the test.
+        let passwords = if index == 0 { 1 << 20 } else { 1 << 14 };
+        assert_eq!(tried(record, code, passwords), None, "record {index}");
+    }
+}
+
+#[tokio::test]
+async fn it_finds_the_password_where_there_is_no_exchange() {
+    trace();
+    for weakness in [Weakness::PlainKey, Weakness::FixedScalar] {
+        let weak = weakened(Some(weakness));
+        let records = records().await;
+        drop(weak);
+        for (index, (record, code)) in records.iter().enumerate() {
+            assert_eq!(tried(record, code, 1 << 20), Some(code.to_text()), "{weakness:?}: record {index}");
+        }
+    }
+}
+
+/// Two people who compare digits, with somebody between their devices who has the code. What each of them sees, or how
+/// it ended.
+async fn digits_with_somebody_between(grinds: bool) -> [Result<Digits, ErrorCode>; 2] {
+    let double = Double::new(u8::MAX, Trick::None, LONG_S).await;
+    let relay = double.url();
+    let (creator, joiner) = (Device::new("desk", &relay).await, Device::new("laptop", &relay).await);
+    let mut invite = creator.create_invite().expect("open");
+    let code = code_of(invite.next().await.expect("an event"));
+    let text = code.to_text();
+    double.stand_between(Middle::new(code, APP, grinds));
+    let mut join = joiner.join(&text).expect("a code");
+    let on_the_laptop = async {
+        match join.next().await {
+            Some(JoinEvent::Digits { digits, .. }) => Ok(digits),
+            Some(JoinEvent::Failed(error)) => Err(error.code()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let on_the_desk = async {
+        match invite.next().await {
+            Some(InviteEvent::Digits { digits, .. }) => Ok(digits),
+            Some(InviteEvent::Failed(error)) => Err(error.code()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let both = async { tokio::join!(on_the_desk, on_the_laptop) };
+    let (on_the_desk, on_the_laptop) = timeout(HANGS, both).await.expect("it comes that far");
+    [on_the_desk, on_the_laptop]
+}
+
+#[tokio::test]
+async fn somebody_between_who_has_the_code_fails_at_the_digits_because_they_are_committed_to() {
+    trace();
+    let [on_the_desk, on_the_laptop] = digits_with_somebody_between(false).await;
+    assert_ne!(on_the_laptop.expect("digits"), on_the_desk.expect("digits"), "what was committed to");
+    let [on_the_desk, on_the_laptop] = digits_with_somebody_between(true).await;
+    assert!(on_the_desk.is_ok());
+    assert_eq!(on_the_laptop, Err(ErrorCode::PairingFailed), "what fits");
+}
+
+#[tokio::test]
+async fn without_a_commitment_both_screens_show_the_same_to_whoever_looks_long_enough() {
+    trace();
+    let _weak = weakened(Some(Weakness::NoCommitment));
+    let [on_the_desk, on_the_laptop] = digits_with_somebody_between(true).await;
+    assert_eq!(on_the_laptop.expect("digits"), on_the_desk.expect("digits"));
 }

@@ -36,7 +36,7 @@ pub(super) struct BadElement;
 /// One side, between its own message and the other's.
 pub(super) struct Pake {
     exchange: Spake2<Ed25519Group>,
-    #[cfg(test)]
+    #[cfg(any(test, feature = "test-utils"))]
     plain: PakeKey,
 }
 
@@ -52,7 +52,7 @@ impl Pake {
         let form = form.name();
         let identity = |role: &str| Identity::new(format!("0k-sync/1 pairing {role} {form} {mailbox}").as_bytes());
         let (creator, joiner) = (identity("creator"), identity("joiner"));
-        #[cfg(test)]
+        #[cfg(any(test, feature = "test-utils"))]
         let plain = PakeKey::plain(password);
         let password = Password::new(password);
         let seed = if weakness::has(Weakness::FixedScalar) { Seed::default() } else { seed };
@@ -62,7 +62,7 @@ impl Pake {
         };
         let pake = Self {
             exchange: state,
-            #[cfg(test)]
+            #[cfg(any(test, feature = "test-utils"))]
             plain,
         };
         (pake, message.try_into().expect("a side byte and a point"))
@@ -75,7 +75,7 @@ impl Pake {
         if point.is_small_order() || !point.is_torsion_free() {
             return Err(BadElement);
         }
-        #[cfg(test)]
+        #[cfg(any(test, feature = "test-utils"))]
         if weakness::has(Weakness::PlainKey) {
             return Ok(self.plain);
         }
@@ -91,7 +91,7 @@ pub(super) struct PakeKey(Zeroizing<[u8; 32]>);
 
 impl PakeKey {
     /// What there would be without an exchange.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "test-utils"))]
     pub(super) fn plain(password: &[u8]) -> Self {
         Self(Zeroizing::new(blake3::derive_key("a key that is a password", password)))
     }

@@ -1,10 +1,11 @@
-//! Pairing with a piece taken away, so that attacks are seen to work where that piece is missing.
+//! Pairing with a piece taken away, so that attacks are seen to work where that piece is missing. Nothing can be taken away
+//! in a build that is neither a test nor made for tests.
 
 /// What can be missing, in a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weakness {
+pub enum Weakness {
     /// The key is a hash of the password instead of an exchange.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "test-utils"))]
     PlainKey,
     /// The exchange always draws the same scalar.
     FixedScalar,
@@ -12,17 +13,19 @@ pub(super) enum Weakness {
     NoCommitment,
 }
 
-#[cfg(not(test))]
+#[cfg(not(any(test, feature = "test-utils")))]
 pub(super) const fn has(_: Weakness) -> bool {
     false
 }
 
-#[cfg(test)]
-pub(super) use self::taken::{has, with};
+#[cfg(any(test, feature = "test-utils"))]
+pub(super) use self::taken::has;
+#[cfg(any(test, feature = "test-utils"))]
+pub use self::taken::{Weakened, weakened};
 
-#[cfg(test)]
+#[cfg(any(test, feature = "test-utils"))]
 mod taken {
-    use std::cell::Cell;
+    use std::{cell::Cell, marker::PhantomData};
 
     use super::Weakness;
 
@@ -34,11 +37,20 @@ mod taken {
         TAKEN.get() == Some(weakness)
     }
 
-    /// Does something on this thread with pairing so weakened.
-    pub(in crate::pairing) fn with<T>(weakness: Option<Weakness>, act: impl FnOnce() -> T) -> T {
+    /// While this lives, pairing is weakened on the thread that made it.
+    #[derive(Debug)]
+    pub struct Weakened(PhantomData<*const ()>);
+
+    /// Weakens pairing on this thread.
+    #[must_use]
+    pub fn weakened(weakness: Option<Weakness>) -> Weakened {
         TAKEN.set(weakness);
-        let done = act();
-        TAKEN.set(None);
-        done
+        Weakened(PhantomData)
+    }
+
+    impl Drop for Weakened {
+        fn drop(&mut self) {
+            TAKEN.set(None);
+        }
     }
 }
