@@ -50,6 +50,28 @@ fn sql_and_select_have_one_place_each() {
 }
 
 #[test]
+fn no_endpoint_uses_iroh_relays_or_asks_anybody_for_addresses() {
+    let mut endpoints = 0;
+    for source in
+        sources(&[".rs"]).iter().filter(|it| it.path.starts_with("crates/") || it.path.starts_with("relay/src/"))
+    {
+        let code: String = code(&source.text).flat_map(|(_, line)| [line, "\n"]).collect();
+        for endpoint in code.split("Endpoint::builder(").skip(1) {
+            endpoints += 1;
+            let chain = endpoint.split_once(';').map_or(endpoint, |(chain, _)| chain);
+            let chain = chain.split_once("\n}").map_or(chain, |(chain, _)| chain);
+            for wanted in ["presets::Minimal", "RelayMode::Disabled"] {
+                assert!(chain.contains(wanted), "{}: an endpoint without {wanted}", source.path);
+            }
+        }
+        for asking in ["address_lookup", "RelayMode::Default", "RelayMode::Custom", "presets::N0"] {
+            assert!(!code.contains(asking), "{} names {asking}", source.path);
+        }
+    }
+    assert!(endpoints > 1, "the device's and the relay's, at least");
+}
+
+#[test]
 fn nothing_is_left_for_later() {
     // Split, so that this file passes its own test.
     let marks = [concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("#[ig", "nore"), concat!("FIX", "ME")];

@@ -293,6 +293,18 @@ mod tests {
     }
 
     #[test]
+    fn of_a_ticket_only_addresses_are_used_and_no_relay_of_irohs() {
+        let id: EndpointId = ID.parse().expect("an id");
+        let relay = TransportAddr::Relay("https://iroh-relay.example".parse().expect("a URL"));
+        let socket: SocketAddr = "127.0.0.1:4843".parse().expect("a socket address");
+        let by_relay = EndpointTicket::new(EndpointAddr::from_parts(id, [relay.clone()]));
+        assert_eq!(by_relay.to_string().parse::<RelayAddr>(), Err(ParseRelayError));
+        let both = EndpointTicket::new(EndpointAddr::from_parts(id, [relay, TransportAddr::Ip(socket)]));
+        let address: RelayAddr = both.to_string().parse().expect("a ticket");
+        assert_eq!(address.known().expect("says it").hosts, ["127.0.0.1:4843"]);
+    }
+
+    #[test]
     fn what_names_no_relay_is_refused() {
         let long = format!("http://{}", "a".repeat(RELAY_NAME_LEN_MAX));
         for text in
