@@ -4,7 +4,10 @@
 //! there on the joiner is in the roster, where all can see it, and has nothing; with the seventh it has everything, and
 //! the eighth only tells the other side so.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use sync_client::{Digits, InviteEvent, InviteSession, JoinEvent, JoinSession, SyncClient};
@@ -372,9 +375,14 @@ fn further_on(code: &InviteCode, by: i64) -> InviteCode {
 
 /// All that a relay tries offline: so many passwords, the right one among them. The one found.
 fn tried(record: &[Bytes], code: &InviteCode, passwords: i64) -> Option<String> {
+    let done = AtomicBool::new(false);
     let found = |range: std::ops::Range<i64>| {
-        let candidates = range.map(|by| further_on(code, by));
-        hostile::guess(&record[0], &record[1], candidates).map(|found| found.to_text())
+        let candidates = range.take_while(|_| !done.load(Ordering::Relaxed)).map(|by| further_on(code, by));
+        let found = hostile::guess(&record[0], &record[1], candidates).map(|found| found.to_text());
+        if found.is_some() {
+            done.store(true, Ordering::Relaxed);
+        }
+        found
     };
     // Two threads, so that two cores have something to do.
     let (first, half) = (-1_000, passwords / 2 - 1_000);
