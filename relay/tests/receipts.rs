@@ -67,7 +67,7 @@ async fn the_newest_of_each_device_is_told_to_the_others_and_to_whoever_comes_la
     let relay = Running::start().await;
     let (phone, laptop, tablet, group) = (Device::new().await, Device::new().await, Device::new().await, Group::new(1));
     let (mut one, told) = follow(&phone, &relay, &group).await;
-    assert_eq!(told, [Bytes::new(); 0]);
+    assert_eq!(told, [] as [Bytes; 0]);
     let (mut two, _) = follow(&laptop, &relay, &group).await;
     for n in 1..=3 {
         say(&mut one, receipt(phone.id(), n).as_bytes()).await.expect("kept");
@@ -95,7 +95,7 @@ async fn it_outlives_the_relay_and_is_no_other_groups_business() {
     let (_line, told) = follow(&laptop, &relay, &group).await;
     assert_eq!(told, [receipt(phone.id(), 1).as_bytes().clone()]);
     let (mut other, told) = follow(&laptop, &relay, &Group::new(2)).await;
-    assert_eq!(told, [Bytes::new(); 0]);
+    assert_eq!(told, [] as [Bytes; 0]);
     assert!(other.is_silent().await);
 }
 
@@ -138,7 +138,7 @@ async fn they_end_with_the_id_that_they_were_sealed_for() {
     let moving = mover.moving(&new, &[(&old, b"package")], &[phone.id(), laptop.id()]);
     mover.try_move(moving).await.expect("moved");
     let (mut two, told) = follow(&laptop, &relay, &new).await;
-    assert_eq!(told, [Bytes::new(); 0]);
+    assert_eq!(told, [] as [Bytes; 0]);
     let (mut one, _) = follow(&phone, &relay, &new).await;
     say(&mut one, receipt(phone.id(), 2).as_bytes()).await.expect("kept");
     hears(&mut two, &receipt(phone.id(), 2)).await;
