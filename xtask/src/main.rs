@@ -119,7 +119,7 @@ fn bench(args: &[&str]) -> Result<(), Failed> {
     // An app is long to build, and only one topic is about it, which is left out where it can't be built.
     let only = args.iter().position(|arg| *arg == "--only").and_then(|at| args.get(at + 1));
     if only.is_none_or(|only| only.starts_with("app")) && setup::ensure_for_plugin().is_ok() {
-        let app = ["build", "--release", "--package", "sync-bench-app", "--bin"];
+        let app = ["build", "--profile", "app", "--package", "sync-bench-app", "--bin"];
         cargo("an empty app", &app).args(&["sync-bench-app-bare"]).run()?;
         cargo("the same with the plugin", &app).args(&["sync-bench-app-synced", "--features", "plugin"]).run()?;
     }

@@ -19,14 +19,16 @@ const REST: Duration = Duration::from_secs(5);
 
 /// Measures it, where there is something to build such an app with and to show it on.
 pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
-    let built = (program::ours("sync-bench-app-bare"), program::ours("sync-bench-app-synced"));
-    let (Ok(bare), Ok(synced)) = built else {
+    let [bare, synced] = ["sync-bench-app-bare", "sync-bench-app-synced"].map(built);
+    let (Some(bare), Some(synced)) = (bare?, synced?) else {
         report.note("what the plugin adds to an app is left out: the app is not built here");
         return Ok(());
     };
-    let (shipped_bare, shipped) = (stripped_mib(&bare)?, stripped_mib(&synced)?);
-    let size = Row::new("app/program", shipped - shipped_bare, "MiB").at_most(MOST_BINARY_MIB, "");
-    report.add(size.remark(format!("stripped: {shipped:.1} with the plugin, {shipped_bare:.1} without")));
+    let (without, with) = (mib(&bare)?, mib(&synced)?);
+    let size = Row::new("app/program", with - without, "MiB").at_most(MOST_BINARY_MIB, "");
+    report.add(
+        size.remark(format!("as Tauri recommends to release it: {with:.1} with the plugin, {without:.1} without")),
+    );
 
     let Some(screen) = Screen::open()? else {
         report.note("what the plugin adds to an app's memory is left out: there is no Xvfb here");
@@ -45,14 +47,15 @@ pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The size of a program without its symbols.
-fn stripped_mib(program: &Path) -> Result<f64, Failure> {
-    let folder = tempfile::tempdir()?;
-    let shipped = folder.path().join("shipped");
-    if !Command::new("strip").arg("-o").arg(&shipped).arg(program).status()?.success() {
-        return Err("strip failed".into());
-    }
-    let kib = u32::try_from(fs::metadata(shipped)?.len() / 1024)?;
+/// The app of that name, if it is built: with a profile of its own, as an app is.
+fn built(name: &str) -> Result<Option<PathBuf>, Failure> {
+    let folder = env::current_exe()?.parent().and_then(Path::parent).map(|target| target.join("app"));
+    Ok(folder.map(|folder| folder.join(name)).filter(|program| program.is_file()))
+}
+
+/// The size of a program.
+fn mib(program: &Path) -> Result<f64, Failure> {
+    let kib = u32::try_from(fs::metadata(program)?.len() / 1024)?;
     Ok(f64::from(kib) / 1024.0)
 }
 
