@@ -1,6 +1,7 @@
-//! Runs the simulator over a range of seeds: `sim N [--seed FIRST]`. Ends with `N seeds, F failed`.
+//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels]`. Ends with `N seeds, F failed`.
 //!
-//! `sim prove` switches off one protection after the other and prints the first seed whose checks see it.
+//! `sim prove` switches off one protection after the other and prints the first seed whose checks see it, of a random run
+//! or of a quarrel.
 
 use std::{
     process::ExitCode,
@@ -11,11 +12,11 @@ use std::{
 
 use sync_core::{
     Protection,
-    sim::{self, Report},
+    sim::{self, Plan, Report},
 };
 
 /// So many seeds are tried before a check is taken to see nothing.
-const PROOF: u64 = 10_000;
+const PROOF: u64 = 1_000;
 
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
 fn main() -> ExitCode {
@@ -24,10 +25,15 @@ fn main() -> ExitCode {
     }
     let mut args = std::env::args().skip(1);
     let (mut count, mut first) = (1_000, 0);
+    let mut plan: fn(u64) -> Plan = Plan::random;
     while let Some(arg) = args.next() {
+        if arg == "--quarrels" {
+            plan = Plan::quarrel;
+            continue;
+        }
         let number = if arg == "--seed" { args.next() } else { Some(arg.clone()) };
         let Some(number) = number.and_then(|number| number.parse().ok()) else {
-            println!("usage: sim N [--seed FIRST]");
+            println!("usage: sim N [--seed FIRST] [--quarrels]");
             return ExitCode::from(2);
         };
         *if arg == "--seed" { &mut first } else { &mut count } = number;
@@ -44,7 +50,7 @@ fn main() -> ExitCode {
                     return total;
                 }
                 let seed = first + index;
-                match sim::run(seed) {
+                match sim::run(plan(seed)) {
                     Ok(report) => total = total.plus(&report),
                     Err(violation) => {
                         failed.fetch_add(1, Ordering::Relaxed);
@@ -72,13 +78,16 @@ fn prove() -> ExitCode {
     let only = std::env::args().nth(2);
     for protection in Protection::ALL.into_iter().filter(|p| only.as_ref().is_none_or(|only| *only == format!("{p:?}")))
     {
-        let caught = (0..PROOF).find_map(|seed| Some((seed, sim::run_without(seed, protection).err()?)));
-        match caught {
-            Some((seed, violation)) => println!("{protection:?} | {seed} | {violation}"),
-            None => {
-                println!("{protection:?} | not seen in 1,000 seeds");
-                all = false;
-            }
+        let caught = |plan: fn(u64) -> Plan| {
+            (0..PROOF).find_map(|seed| Some((seed, sim::run_without(plan(seed), protection).err()?)))
+        };
+        if let Some((seed, violation)) = caught(Plan::random) {
+            println!("{protection:?} | {seed} | {violation}");
+        } else if let Some((seed, violation)) = caught(Plan::quarrel) {
+            println!("{protection:?} | quarrel {seed} | {violation}");
+        } else {
+            println!("{protection:?} | not seen in {PROOF} seeds");
+            all = false;
         }
     }
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }

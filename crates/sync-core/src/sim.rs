@@ -38,18 +38,18 @@ pub use plan::{Faults, Plan};
 pub use story::{DeviceIndex, RelayIndex, Story};
 pub use world::{Report, World};
 
-/// Runs one seed's plan to its end, and until everybody who is left has come to rest.
+/// Runs a plan to its end, and until everybody who is left has come to rest.
 ///
 /// # Errors
 /// The first guarantee that did not hold.
-pub fn run(seed: u64) -> Result<Report, Violation> {
-    World::new(Plan::random(seed), None).run()
+pub fn run(plan: Plan) -> Result<Report, Violation> {
+    World::new(plan, None).run()
 }
 
 /// The same with one protection switched off everywhere.
 ///
 /// # Errors
 /// The first guarantee that did not hold: how it is known that the checks would see it.
-pub fn run_without(seed: u64, protection: Protection) -> Result<Report, Violation> {
-    World::new(Plan::random(seed), Some(protection)).run()
+pub fn run_without(plan: Plan, protection: Protection) -> Result<Report, Violation> {
+    World::new(plan, Some(protection)).run()
 }

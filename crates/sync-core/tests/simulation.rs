@@ -1,11 +1,23 @@
 //! A thousand seeds, and those that once found something.
 
-use sync_core::{Protection, sim};
+use sync_core::{
+    Protection,
+    sim::{self, Plan},
+};
 
 fn clean(seeds: impl IntoIterator<Item = u64>) {
     for seed in seeds {
-        if let Err(violation) = sim::run(seed) {
+        if let Err(violation) = sim::run(Plan::random(seed)) {
             panic!("{violation}\nreplay it with: cargo xtask sim 1 --seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn the_guarantees_hold_through_two_hundred_quarrels() {
+    for seed in 0..200 {
+        if let Err(violation) = sim::run(Plan::quarrel(seed)) {
+            panic!("{violation}\nreplay it with: cargo xtask sim 1 --quarrels --seed {seed}");
         }
     }
 }
@@ -24,7 +36,7 @@ fn the_guarantees_hold_on_the_next_five_hundred_seeds() {
 #[test]
 fn a_seed_replays_one_run_exactly() {
     for seed in [3, 29, 126] {
-        assert_eq!(sim::run(seed), sim::run(seed));
+        assert_eq!(sim::run(Plan::random(seed)), sim::run(Plan::random(seed)));
     }
 }
 
@@ -54,8 +66,13 @@ fn every_protection_is_missed_when_it_is_gone() {
         let name = format!("`{protection:?}`");
         let row = document.lines().find(|line| line.starts_with('|') && line.contains(&name));
         let row = row.unwrap_or_else(|| panic!("the table has no row for {name}"));
-        let seed = row.trim_end_matches([' ', '|']).rsplit(' ').next().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| panic!("no seed in: {row}"));
-        assert!(sim::run_without(seed, protection).is_err(), "seed {seed} does not miss {name}");
+        let cell = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default().trim();
+        let (plan, seed): (fn(u64) -> Plan, _) = match cell.strip_prefix("quarrel ") {
+            Some(seed) => (Plan::quarrel, seed),
+            None => (Plan::random, cell),
+        };
+        let seed = seed.parse().unwrap_or_else(|_| panic!("no seed in: {row}"));
+        assert!(seed < 1_000, "{name} is missed too late");
+        assert!(sim::run_without(plan(seed), protection).is_err(), "{cell} does not miss {name}");
     }
 }

@@ -43,7 +43,7 @@ enum Kind {
 impl World {
     /// Puts everything the plan holds on the agenda.
     pub(super) fn schedule(&mut self) {
-        let Plan { pushes, duration_ms, devices, .. } = self.plan;
+        let Plan { pushes, duration_ms, devices, upsets, .. } = self.plan;
         let mut at = 0;
         for _ in 0..pushes {
             // Bursts, and long silences.
@@ -58,7 +58,7 @@ impl World {
             }
         }
         if duration_ms > 0 {
-            for _ in 0..self.dice.range(0, 12) {
+            for _ in 0..self.dice.range(0, upsets) {
                 let at = self.dice.range(0, duration_ms);
                 self.later(at, Happening::Fault);
             }

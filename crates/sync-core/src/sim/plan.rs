@@ -62,13 +62,31 @@ pub struct Plan {
     pub late_joiner: bool,
     /// What goes wrong.
     pub faults: Faults,
+    /// How often, at most.
+    pub upsets: u64,
+    /// Of a thousand pushes, how many come with another name for some device.
+    pub renames: u64,
 }
+
+/// How often something goes wrong in a random run, at most.
+const UPSETS: u64 = 12;
+const RENAMES: u64 = 60;
 
 impl Plan {
     /// A calm run: nothing goes wrong but what a story makes go wrong.
     pub fn calm(seed: u64, devices: usize, relays: usize) -> Self {
         let faults = Faults::default();
-        Self { seed, devices, relays, pushes: 0, duration_ms: 0, late_joiner: false, faults }
+        Self {
+            seed,
+            devices,
+            relays,
+            pushes: 0,
+            duration_ms: 0,
+            late_joiner: false,
+            faults,
+            upsets: UPSETS,
+            renames: RENAMES,
+        }
     }
 
     /// What this seed stands for.
@@ -102,7 +120,18 @@ impl Plan {
         faults.newer = rng.chance(50);
         faults.holes = if rng.chance(100) { rng.range(1, 100) } else { 0 };
         faults.removals = rng.chance(350);
-        Self { seed, devices, relays, pushes, duration_ms, late_joiner, faults }
+        Self { seed, devices, relays, pushes, duration_ms, late_joiner, faults, upsets: UPSETS, renames: RENAMES }
+    }
+
+    /// A quarrel: members who remove one another and leave, and hear of each other's doings late. Random runs come to what
+    /// these come to, but rarely.
+    pub fn quarrel(seed: u64) -> Self {
+        let plan = Self::random(seed);
+        let Faults { crash, restarts, .. } = plan.faults;
+        let faults = Faults { crash, restarts, partitions: true, naps: true, removals: true, ..Faults::default() };
+        let (late_joiner, upsets) = (seed % 2 == 1, 3 * UPSETS);
+        let renames = if seed % 4 < 2 { RENAMES } else { 5 * RENAMES };
+        Self { devices: 4, relays: 1, late_joiner, faults, upsets, renames, ..plan }
     }
 }
 

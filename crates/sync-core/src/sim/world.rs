@@ -529,7 +529,7 @@ impl World {
     // ── What the app does ──
 
     fn push_random(&mut self, device: usize) -> Result<(), Violation> {
-        if self.dice.chance(60) {
+        if self.dice.chance(self.plan.renames) {
             self.rename_random(device)?;
         }
         let ttl_s = if self.plan.faults.expiry && self.dice.chance(400) { self.dice.range(1, 20) as u32 } else { 0 };

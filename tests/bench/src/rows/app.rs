@@ -1,7 +1,12 @@
 //! What the plugin adds to an app: to its program as it is shipped, and to its memory at rest. The app is empty, and is there
 //! twice; see `tests/bench/app`.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use super::ROUNDS;
 use crate::{
