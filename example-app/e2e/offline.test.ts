@@ -32,6 +32,11 @@ test('what two devices write while the relay is away comes together once it is b
   await lap.finds('Text', text)
   expect(await lap.items()).toEqual(await desk.items())
   expect((await lap.items()).toSorted()).toEqual(['of the desk', 'of the lap'])
+
+  // Said a few seconds after things have been quiet.
+  await desk.settings()
+  await desk.sees('Has everything from here')
+  await desk.picture('the other has everything')
 })
 
 test('the badge goes from synced to pending to offline and back, as the relay hangs and wakes up', async () => {
