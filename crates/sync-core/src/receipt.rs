@@ -43,7 +43,7 @@ message! {
         pub received: Seq,
         /// The hash of that one; zeros where it is not known. Two that differ are a sender's two histories.
         pub hash: BlobHash,
-        /// Everything held up to here is applied.
+        /// Everything up to here is applied, but for `missing`.
         pub applied: Seq,
         /// Given up for lost: first and last of each run, ascending.
         pub missing: AtMost<RECEIPT_HOLES_MAX, (Seq, Seq)>,
