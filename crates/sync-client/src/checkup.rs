@@ -260,7 +260,7 @@ fn relay_finding(found: &Result<(), ResolveError>, state: Option<&RelayStatus>, 
 
 #[cfg(test)]
 mod tests {
-    use sync_types::{BlobId, LocalCursor, LogId, RelayCursor, RelayId};
+    use sync_types::{BlobId, LogId, RelayCursor, RelayId};
 
     use super::*;
 
@@ -314,15 +314,7 @@ mod tests {
         let fine = Status {
             badge: sync_core::Badge::Synced,
             connection: Connection::Connected,
-            pending: 0,
-            parked: Vec::new(),
-            waiting: 0,
-            last_cursor: LocalCursor::START,
-            head_cursor: LocalCursor::START,
-            relays: Vec::new(),
-            synced_ms: None,
-            identity_reused: false,
-            removed: false,
+            ..crate::status::without_group()
         };
         assert_eq!(group(&fine).verdict, Verdict::Good);
         for reason in ParkReason::ALL {

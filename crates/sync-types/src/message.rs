@@ -2,7 +2,8 @@
 //!
 //! A message with an answer starts with a [`RequestId`] that the answer repeats; requests are pipelined. Which
 //! number stands for which message is fixed for ever: 01–03 greeting, 10–11 push, 20–25 pull, 30–31 presence,
-//! 32–34 receipts, 40 delete, 50–51 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers, FF error.
+//! 32–34 receipts, 40 delete, 50–51 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers,
+//! FF error.
 
 use bytes::Bytes;
 
