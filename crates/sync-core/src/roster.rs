@@ -432,6 +432,12 @@ impl Roster {
         withheld.filter(|(_, from)| from.iter().any(&is_one)).map(|(key_id, _)| key_id).collect()
     }
 
+    /// Whom void commits take out, by name or with whoever let it in. They may have been shut out by it.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn shut_out(&self) -> BTreeSet<DeviceId> {
+        self.history.shut_out(&self.family()).flat_map(|(_, devices)| devices).collect()
+    }
+
     /// A device has sealed something under this epoch's key: it knows its commit, and all before.
     pub(crate) fn note_epoch(&mut self, device: DeviceId, key_id: KeyId) {
         let known = self.sealed_under.get(&device);

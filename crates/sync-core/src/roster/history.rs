@@ -268,13 +268,7 @@ impl History {
     /// commit takes out that it is, or follows, or whose secret its own opens. That one is void may turn out to be void
     /// itself. Whoever has a box has the secret anyway.
     pub(super) fn withheld(&self, family: &Family<'_>) -> BTreeMap<KeyId, BTreeSet<DeviceId>> {
-        let void = &self.verdict.void;
-        let removing = void.iter().filter(|place| !self.nodes[*place].commit.removed.is_empty());
-        let taken_out = removing.map(|place| {
-            let left = self.left_by(place, family);
-            (place, family.devices().copied().filter(|device| !left.contains(device)).collect())
-        });
-        let taken_out: BTreeMap<usize, BTreeSet<DeviceId>> = taken_out.collect();
+        let taken_out: BTreeMap<_, _> = self.shut_out(family).collect();
         let mut withheld: BTreeMap<KeyId, BTreeSet<DeviceId>> = BTreeMap::new();
         if taken_out.is_empty() {
             return withheld;
@@ -335,6 +329,15 @@ impl History {
     /// Whether a commit is void.
     pub(super) fn is_void(&self, hash: &EntryHash) -> bool {
         self.places.get(hash).is_some_and(|place| self.verdict.void.contains(*place))
+    }
+
+    /// Void commits, each with whom it takes out; those that take out nobody are none of them.
+    pub(super) fn shut_out(&self, family: &Family<'_>) -> impl Iterator<Item = (usize, BTreeSet<DeviceId>)> {
+        let void = self.verdict.void.iter();
+        void.filter(|place| !self.nodes[*place].commit.removed.is_empty()).map(|place| {
+            let left = self.left_by(place, family);
+            (place, family.devices().copied().filter(|device| !left.contains(device)).collect())
+        })
     }
 
     /// Whom a commit does not take out.

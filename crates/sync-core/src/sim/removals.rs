@@ -78,8 +78,8 @@ impl World {
         self.feed(device, Input::Leave)
     }
 
-    /// Whether a device is a member, by everything that those know who are not gone. One that a void commit names may
-    /// have been shut out by it, and is nobody that anything is promised to.
+    /// Whether a device is a member, by everything that those know who are not gone. One that a void commit takes out, by
+    /// name or with whoever let it in, may have been shut out by it, and is nobody that anything is promised to.
     pub(super) fn is_member(&self, device: usize) -> bool {
         self.removals.is_empty() || self.left().members.contains(&self.devices[device].id)
     }
@@ -97,7 +97,7 @@ impl World {
         let mut cached = self.removals.left.borrow_mut();
         if cached.known != known {
             let roster = self.known_to_all();
-            let shut_out: BTreeSet<_> = roster.history().void().flat_map(|commit| commit.removed.keys()).collect();
+            let shut_out = roster.shut_out();
             let members = roster.members().map(|member| member.device);
             let members: BTreeSet<_> = members.filter(|device| !shut_out.contains(device)).collect();
             let rosters = self.devices.iter().filter(is_here).filter(|device| members.contains(&device.id));
