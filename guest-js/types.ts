@@ -86,6 +86,18 @@ export interface Relay {
   refilling: boolean
   /** What it refuses, or why it can't be reached, where there is a word for it. */
   problem: ErrorCode | null
+  /** It does not show here what these members have read there: it was restored from an old copy, or it lies. */
+  contradictions: Contradiction[]
+}
+
+/** What another device has read on a relay, and this one is not shown there. */
+export interface Contradiction {
+  /** Who has read it. */
+  deviceId: string
+  /** Up to which row of the relay's log. */
+  cursor: number
+  /** `forked`: two histories of one log. `withheld`: the log ends earlier here. */
+  kind: 'forked' | 'withheld'
 }
 
 /** Everything an app may want to show. */
@@ -256,6 +268,8 @@ export type SyncEvent =
   | { kind: 'receivedBy'; deviceId: string }
   /** A relay lost data it had confirmed. It is being filled again. */
   | { kind: 'relayRegressed'; relayId: string }
+  /** A relay shows this device another history, or less of it, than it has shown another: the status tells which. */
+  | { kind: 'relayContradicted'; relayId: string }
   /** The status says something else than before. Told at most ten times a second. */
   | { kind: 'statusChanged'; status: Status }
   /** Something failed that the answer to no call will tell. */

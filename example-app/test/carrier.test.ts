@@ -184,4 +184,5 @@ const relay = {
   unread: 0,
   refilling: false,
   problem: null,
+  contradictions: [],
 } as const

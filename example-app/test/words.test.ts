@@ -3,7 +3,7 @@
 import { type Device, ERROR_CODES, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
-import { errorSentence, findingWords, forgetfulSentence, hasWords, remaining, seenWords, statusSentence } from '../src/sync/words.js'
+import { errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, seenWords, statusSentence } from '../src/sync/words.js'
 import { status } from './support/plugin.js'
 
 test.each([...ERROR_CODES])('%s is a sentence', (code) => {
@@ -18,17 +18,26 @@ test('how it stands: what counts most comes first', () => {
   const paired = status({ groupId: 'g' })
   expect(statusSentence({ ...paired, badge: 'pending', pending: 2, unread: 3 })).toBe('Syncing: 2 to send, 3 to receive.')
   expect(statusSentence({ ...paired, badge: 'failed', removed: true })).toContain('removed')
-  const full = { relayId: 'r', connection: 'connected', pending: 1, unread: 0, refilling: false, problem: 'group_full' } as const
+  const full = { relayId: 'r', connection: 'connected', pending: 1, unread: 0, refilling: false, problem: 'group_full', contradictions: [] } as const
   expect(statusSentence({ ...paired, badge: 'failed', relays: [full] })).toContain('no more room')
   expect(statusSentence({ ...paired, badge: 'failed', parked: [{ blobId: 'b', reason: 'too_new' }] })).toContain('1 change from')
 })
 
 test('a relay that lost something is named, and what became of it', () => {
-  const relay = { relayId: 'b', connection: 'connected', pending: 0, unread: 0, refilling: true, problem: null } as const
+  const relay = { relayId: 'b', connection: 'connected', pending: 0, unread: 0, refilling: true, problem: null, contradictions: [] } as const
   const relays = [{ ...relay, relayId: 'a', refilling: false }, relay]
   expect(forgetfulSentence('b', relays)).toMatch(/^Relay 2 had lost .* is giving back all it has\.$/)
   expect(forgetfulSentence('a', relays)).toContain('Relay 1 had lost')
   expect(forgetfulSentence('a', [{ ...relay, relayId: 'a', refilling: false }])).toMatch(/^The relay had lost .* has given back/)
+})
+
+test('a relay that shows two devices different things is named', () => {
+  const relay = { relayId: 'r', connection: 'connected', pending: 0, unread: 0, refilling: false, problem: null } as const
+  expect(relaySentence({ ...relay, contradictions: [] })).toBeUndefined()
+  const withheld = { deviceId: 'd', cursor: 7, kind: 'withheld' } as const
+  expect(relaySentence({ ...relay, contradictions: [withheld] })).toContain('shows this device less than')
+  const forked = { ...withheld, kind: 'forked' } as const
+  expect(relaySentence({ ...relay, contradictions: [withheld, forked] })).toContain('something else than')
 })
 
 test('what a checkup found says what it is about, and what to do', () => {

@@ -230,6 +230,37 @@ pub struct Relay {
     pub refilling: bool,
     /// What it refuses, or why it can't be reached, where there is a word for it.
     pub problem: Option<ErrorCode>,
+    /// It does not show here what these members have read there: it was restored from an old copy, or it lies.
+    pub contradictions: Vec<Contradiction>,
+}
+
+/// What another device has read on a relay, and this one is not shown there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Contradiction {
+    /// Who has read it.
+    pub device_id: String,
+    /// Up to which row of the relay's log.
+    pub cursor: u64,
+    /// Whether that row is another one here, or none.
+    pub kind: ContradictionKind,
+}
+
+/// In which way a relay shows two devices different things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContradictionKind {
+    /// Two histories of one log.
+    Forked,
+    /// The log ends earlier here.
+    Withheld,
+}
+
+impl From<client::Contradiction> for Contradiction {
+    fn from(found: client::Contradiction) -> Self {
+        let kind = if found.ours.is_some() { ContradictionKind::Forked } else { ContradictionKind::Withheld };
+        Self { device_id: found.device.to_string(), cursor: found.cursor.get(), kind }
+    }
 }
 
 impl From<client::RelayStatus> for Relay {
@@ -241,6 +272,7 @@ impl From<client::RelayStatus> for Relay {
             unread: relay.max_cursor.get().saturating_sub(relay.pulled.get()),
             refilling: relay.refilling,
             problem: relay.problem,
+            contradictions: relay.contradictions.into_iter().map(Contradiction::from).collect(),
         }
     }
 }

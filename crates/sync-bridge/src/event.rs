@@ -108,6 +108,11 @@ pub enum Event {
         /// Which.
         relay_id: String,
     },
+    /// A relay shows this device another history, or less of it, than it has shown another: the status tells which.
+    RelayContradicted {
+        /// Which.
+        relay_id: String,
+    },
     /// The status says something else than before. Told at most ten times a second.
     StatusChanged {
         /// What it says now.
@@ -173,6 +178,7 @@ impl From<client::Event> for Event {
             }
             client::Event::ReceivedBy { device } => Self::ReceivedBy { device_id: device.to_string() },
             client::Event::RelayRegressed { relay } => Self::RelayRegressed { relay_id: relay.to_string() },
+            client::Event::RelayContradicted { relay } => Self::RelayContradicted { relay_id: relay.to_string() },
             client::Event::Failed { relay, code } => {
                 Self::Error { relay_id: relay.map(|relay| relay.to_string()), code, message: code.text().to_owned() }
             }

@@ -4,6 +4,8 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
+use sync_client::RelayStatus;
+
 use crate::output::shown;
 
 /// `init`
@@ -198,6 +200,33 @@ pub(crate) struct Relay {
     pub(crate) pending: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) contradictions: Vec<Contradiction>,
+}
+
+/// What another device has read on a relay, and this one is not shown there.
+#[derive(Debug, Serialize)]
+pub(crate) struct Contradiction {
+    pub(crate) device_id: String,
+    pub(crate) cursor: u64,
+    pub(crate) kind: &'static str,
+}
+
+impl Contradiction {
+    pub(crate) fn all(relay: &RelayStatus) -> Vec<Self> {
+        let of = |found: &sync_client::Contradiction| Self {
+            device_id: found.device.to_string(),
+            cursor: found.cursor.get(),
+            kind: found.kind(),
+        };
+        relay.contradictions.iter().map(of).collect()
+    }
+}
+
+impl Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} has read another log there, up to {}", self.kind, short(&self.device_id), self.cursor)
+    }
 }
 
 impl Display for Status {
@@ -210,6 +239,9 @@ impl Display for Status {
             write!(f, "\nrelay {}: {}", short(&relay.relay_id), relay.connection)?;
             if let Some(problem) = relay.problem {
                 write!(f, ", {problem}")?;
+            }
+            for contradiction in &relay.contradictions {
+                write!(f, "\n  {contradiction}")?;
             }
         }
         Ok(())
@@ -369,6 +401,8 @@ pub(crate) struct RelayRow {
     pub(crate) refilling: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) contradictions: Vec<Contradiction>,
 }
 
 impl Display for RelayRow {
@@ -380,10 +414,10 @@ impl Display for RelayRow {
         if self.refilling {
             f.write_str(", lost blobs and gets them again")?;
         }
-        match self.problem {
-            Some(problem) => write!(f, ", {problem}"),
-            None => Ok(()),
+        if let Some(problem) = self.problem {
+            write!(f, ", {problem}")?;
         }
+        self.contradictions.iter().try_for_each(|contradiction| write!(f, "\n  {contradiction}"))
     }
 }
 

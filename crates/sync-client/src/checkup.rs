@@ -245,6 +245,17 @@ fn relay_finding(found: &Result<(), ResolveError>, state: Option<&RelayStatus>, 
         return Finding::bad(Check::Relay, ErrorCode::Offline);
     }
     let notice = |text: String| Finding::new(Check::Relay, Verdict::Notice, text);
+    if let Some(found) = state.contradictions.first() {
+        let what = match found.ours {
+            Some(_) => "other blobs than",
+            None => "fewer blobs than",
+        };
+        let text = format!(
+            "it shows this device {what} another has read there: it was restored from an old copy, or it does not tell the \
+             truth; ask its operator, or use another relay"
+        );
+        return Finding { text, ..Finding::bad(Check::Relay, ErrorCode::LogForked) };
+    }
     if state.refilling {
         return notice("it lost blobs, and is being given them again; leave this device online".to_owned());
     }
@@ -260,7 +271,8 @@ fn relay_finding(found: &Result<(), ResolveError>, state: Option<&RelayStatus>, 
 
 #[cfg(test)]
 mod tests {
-    use sync_types::{BlobId, LogId, RelayCursor, RelayId};
+    use sync_core::heads::Contradiction;
+    use sync_types::{BlobId, DeviceId, LogId, RelayCursor, RelayId, Run};
 
     use super::*;
 
@@ -273,6 +285,7 @@ mod tests {
             max_cursor: RelayCursor::new(7),
             pending: 0,
             refilling: false,
+            contradictions: Vec::new(),
             problem: None,
         }
     }
@@ -288,6 +301,10 @@ mod tests {
         assert_eq!(of_relay(RelayStatus { pending: 1, ..relay() }), (Verdict::Notice, None));
         assert_eq!(of_relay(RelayStatus { refilling: true, ..relay() }), (Verdict::Notice, None));
         assert_eq!(of_relay(RelayStatus { max_cursor: RelayCursor::new(8), ..relay() }), (Verdict::Notice, None));
+        let (device, cursor) = (DeviceId::from_bytes([3; 32]), RelayCursor::new(9));
+        let withheld = Contradiction { device, cursor, theirs: Run::from_bytes([4; 32]), ours: None };
+        let lies = RelayStatus { contradictions: vec![withheld], ..relay() };
+        assert_eq!(of_relay(lies), (Verdict::Bad, Some(ErrorCode::LogForked)));
         let full = RelayStatus { problem: Some(ErrorCode::GroupFull), ..relay() };
         assert_eq!(of_relay(full), (Verdict::Bad, Some(ErrorCode::GroupFull)));
         let away = RelayStatus { connection: Connection::Reconnecting { attempt: 2 }, ..relay() };

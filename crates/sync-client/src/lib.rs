@@ -69,6 +69,7 @@ pub use store::StoreError;
 pub use sync_core::{
     Badge, Connection, Status,
     event::{ParkReason, PushState, Pushed},
+    heads::Contradiction,
     pairing::Digits,
     passphrase::{Passphrase, PassphraseError},
     status::RelayStatus,

@@ -1,4 +1,4 @@
-//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels]`. Ends with `N seeds, F failed`.
+//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels|--several]`. Ends with `N seeds, F failed`.
 //!
 //! `sim prove` switches off one protection after the other and prints the first seed whose checks see it, of a random run
 //! or of a quarrel.
@@ -27,13 +27,18 @@ fn main() -> ExitCode {
     let (mut count, mut first) = (1_000, 0);
     let mut plan: fn(u64) -> Plan = Plan::random;
     while let Some(arg) = args.next() {
-        if arg == "--quarrels" {
-            plan = Plan::quarrel;
+        let kind: Option<fn(u64) -> Plan> = match arg.as_str() {
+            "--quarrels" => Some(Plan::quarrel),
+            "--several" => Some(Plan::several),
+            _ => None,
+        };
+        if let Some(kind) = kind {
+            plan = kind;
             continue;
         }
         let number = if arg == "--seed" { args.next() } else { Some(arg.clone()) };
         let Some(number) = number.and_then(|number| number.parse().ok()) else {
-            println!("usage: sim N [--seed FIRST] [--quarrels]");
+            println!("usage: sim N [--seed FIRST] [--quarrels|--several]");
             return ExitCode::from(2);
         };
         *if arg == "--seed" { &mut first } else { &mut count } = number;

@@ -378,6 +378,7 @@ impl Engine {
         self.pave(now);
         self.pump(now);
         self.retry_receipts();
+        self.see_to_heads(now);
         self.see_to_receipts(now);
         if self.badge() == Badge::Synced && self.synced_ms.is_none_or(|at| at / 1_000 != now.wall_ms / 1_000) {
             self.synced_ms = Some(now.wall_ms);

@@ -11,7 +11,10 @@ use sync_types::{
     Run, Seq, message::Limits,
 };
 
-use crate::roster::{EntryHash, JoinRequest};
+use crate::{
+    heads::Contradiction,
+    roster::{EntryHash, JoinRequest},
+};
 
 /// The time, as an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,6 +295,11 @@ pub enum Event {
         /// Which.
         relay: RelayId,
     },
+    /// A relay shows this device another history, or less of it, than it has shown another. What exactly, the status tells.
+    RelayContradicted {
+        /// Which.
+        relay: RelayId,
+    },
     /// Something failed that the caller of no request will hear of.
     Failed {
         /// Whose doing, if a relay's.
@@ -504,6 +512,8 @@ pub struct RelayState {
     pub blob_len_max: Option<u64>,
     /// What it was told of commits: where the group went, and what was left for those who were away. None for nothing.
     pub paved: Option<Paved>,
+    /// What others have read of this log and is not what is shown here: of each device the newest.
+    pub contradictions: Vec<Contradiction>,
 }
 
 /// What a relay was told of a group's commits.

@@ -19,6 +19,7 @@ mod engine;
 pub mod event;
 mod examine;
 mod handover;
+pub mod heads;
 mod inbox;
 pub mod keys;
 mod link;

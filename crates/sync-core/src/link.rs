@@ -24,6 +24,7 @@ use sync_types::{
 use crate::{
     event::{HeldRow, Now, Paved, RelayState},
     examine::Candidate,
+    heads::{Compared, Head},
     protection::{Protection, Protections},
     ranges::Ranges,
     status::{Connection, RelayStatus},
@@ -76,6 +77,8 @@ pub(crate) struct NewRows {
     pub(crate) arrived_ms: Vec<u64>,
     pub(crate) expired: Vec<BlobId>,
     pub(crate) count: u64,
+    /// Others have read something else there.
+    pub(crate) contradicted: bool,
 }
 
 /// One relay.
@@ -143,6 +146,11 @@ pub(crate) struct Link {
     receipt: (Seq, RequestId),
     /// It did not take that one, and is asked again then.
     receipt_again_ms: Option<u64>,
+
+    // What others have read of this log.
+    compared: Compared,
+    /// They are to be asked anew: it is another log, or begun anew.
+    heads_due: bool,
     protections: Protections,
 }
 
@@ -186,6 +194,8 @@ impl Link {
             features: 0,
             receipt: (Seq::START, 0),
             receipt_again_ms: None,
+            compared: Compared::default(),
+            heads_due: state.is_some(),
             protections,
             state,
         }
@@ -234,6 +244,8 @@ impl Link {
         self.moving.clear();
         self.moving_to = None;
         self.features = 0;
+        self.heads_due = true;
+        self.compared.wait(now.mono_ms, false);
         self.receipt = (Seq::START, 0);
         self.receipt_again_ms = None;
         self.acked_ahead = Ranges::default();
@@ -260,7 +272,8 @@ impl Link {
             Phase::Idle { retry_ms } => Some(retry_ms),
             Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live => None,
         };
-        [retry, self.deadline_ms(), self.tell_at_ms, self.paused_until_ms].into_iter().flatten().min()
+        let withheld = self.compared.due_ms(self.state.as_ref());
+        [retry, self.deadline_ms(), self.tell_at_ms, self.paused_until_ms, withheld].into_iter().flatten().min()
     }
 
     /// Something came from the relay: it lives.
@@ -343,7 +356,10 @@ impl Link {
             refill: (holding && self.protections.hold(Protection::Refilling)).then_some(0),
             blob_len_max: self.blob_len_max(),
             paved: None,
+            contradictions: Vec::new(),
         });
+        self.compared = Compared::default();
+        self.heads_due = true;
         // What this relay lacked when last met is not what a relay lacks that was wiped.
         self.moving_to = self.moving_to.take().filter(|_| self.moving_whole);
         self.told = RelayCursor::START;
@@ -426,6 +442,7 @@ impl Link {
             if holds && [state.mark, self.newer_mark].into_iter().flatten().any(broken) {
                 return Fit::Forked;
             }
+            new.contradicted |= self.compared.pass(cursor, run, state);
         }
         (state.pulled, state.run) = (cursor, run);
         self.max_cursor = page.max_cursor.max(cursor);
@@ -439,6 +456,7 @@ impl Link {
     pub(crate) fn skip_to(&mut self, floor: RelayCursor, run: Run) -> bool {
         let Some(state) = self.state.as_mut().filter(|state| state.pulled < floor) else { return false };
         (state.pulled, state.run) = (floor, run);
+        self.compared.pass(floor, run, state);
         self.settle_mark();
         true
     }
@@ -509,6 +527,40 @@ impl Link {
         is_it
     }
 
+    // ── What others have read of its log ──
+
+    /// How far this device has read it.
+    pub(crate) fn head(&self) -> Option<Head> {
+        let state = self.state.as_ref().filter(|state| state.pulled > RelayCursor::START)?;
+        Some(Head { log_id: state.log_id, cursor: state.pulled, run: state.run })
+    }
+
+    /// Whether everybody's heads are to be heard anew.
+    pub(crate) fn take_heads_due(&mut self) -> bool {
+        std::mem::take(&mut self.heads_due)
+    }
+
+    /// How far a device has read its logs. Whether that contradicts what this device was shown here.
+    pub(crate) fn hear_heads(&mut self, device: DeviceId, heads: &[Head]) -> bool {
+        let Some(state) = self.state.as_mut().filter(|_| self.protections.hold(Protection::HeadsCompared)) else {
+            return false;
+        };
+        let of_this = heads.iter().find(|head| head.log_id == state.log_id);
+        of_this.is_some_and(|head| self.compared.hear(device, head, state))
+    }
+
+    /// Somebody has read more than this device has been shown, and that may be on its way.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.compared.due_ms(self.state.as_ref()).is_some()
+    }
+
+    /// Looks whether others have read more than the relay has shown for a while.
+    pub(crate) fn look_ahead(&mut self, now: Now) -> bool {
+        self.compared.wait(now.mono_ms, self.is_caught_up());
+        let is_due = self.compared.due_ms(self.state.as_ref()).is_some_and(|due| now.mono_ms >= due);
+        is_due && self.state.as_mut().is_some_and(|state| self.compared.withheld(state))
+    }
+
     // ── New keys ──
 
     /// What it was told of the commits.
@@ -560,6 +612,7 @@ impl Link {
             pending: self.pending(head),
             refilling: self.state.as_ref().is_some_and(|state| state.refill.is_some()),
             problem: self.refusal().or(self.problem),
+            contradictions: self.state.as_ref().map(|state| state.contradictions.clone()).unwrap_or_default(),
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Protection {
     RunCompared,
     /// A log is held to what it confirmed.
     MarkCompared,
+    /// A log is held to what others have read of it.
+    HeadsCompared,
     /// What a relay lost is offered again by whoever holds it.
     Refilling,
     /// Only what its sender signed is taken.
@@ -70,7 +72,7 @@ pub enum Protection {
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -89,6 +91,7 @@ impl Protection {
         Self::StatusSeesParked,
         Self::RunCompared,
         Self::MarkCompared,
+        Self::HeadsCompared,
         Self::Refilling,
         Self::SignatureChecked,
         Self::Introduction,

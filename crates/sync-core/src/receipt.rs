@@ -2,7 +2,7 @@
 //!
 //! A receipt is sealed and signed like an envelope, for a purpose of its own. It is in no log: a relay keeps the newest of
 //! each device, and its count says which of two is newer, whatever order they come in. What a device says of itself is
-//! how far its own envelopes are on every relay that it uses.
+//! how far its own envelopes are on every relay that it uses; and of each relay, how far it has read the log there.
 //!
 //! Invariant: what is said to be held is held. What is known to be missing is named, and no device says more than that
 //! of a sender of whom it does not remember all that is missing.
@@ -13,12 +13,13 @@ use bytes::Bytes;
 use rand_core::CryptoRng;
 use sync_types::{
     BlobHash, DeviceId, Envelope, Kind, PushId, Seq,
-    limits::{MEMBERS_MAX, RECEIPT_HOLES_MAX, RECEIPT_LEN_MAX},
+    limits::{MEMBERS_MAX, RECEIPT_HOLES_MAX, RECEIPT_LEN_MAX, RELAYS_MAX},
     wire::{AtMost, decode_exact, message},
 };
 
 use crate::{
     event::Now,
+    heads::Head,
     keys::{DeviceKey, GroupKeys},
     ranges::Ranges,
     seal,
@@ -30,6 +31,8 @@ message! {
     pub struct Receipt {
         /// Each sender once.
         pub reached: AtMost<MEMBERS_MAX, Reached>,
+        /// How far it has read each relay's log.
+        pub heads: AtMost<RELAYS_MAX, Head>,
     }
 }
 
@@ -70,13 +73,13 @@ pub(crate) struct Signed {
 
 impl Default for Receipt {
     fn default() -> Self {
-        Self { reached: AtMost(Vec::new()) }
+        Self { reached: AtMost(Vec::new()), heads: AtMost(Vec::new()) }
     }
 }
 
 impl Receipt {
     /// What there is to say, as much as a receipt has room for: beyond what can't be named any more nothing is claimed.
-    pub(crate) fn of(reached: &BTreeMap<DeviceId, Reach>, applied: &BTreeMap<DeviceId, Seq>) -> Self {
+    pub(crate) fn of(reached: &BTreeMap<DeviceId, Reach>, applied: &BTreeMap<DeviceId, Seq>, heads: Vec<Head>) -> Self {
         let mut room = RECEIPT_HOLES_MAX;
         let said = reached.iter().take(MEMBERS_MAX).map(|(sender, reach)| {
             let holes = reach.holes.to_runs();
@@ -89,7 +92,8 @@ impl Receipt {
             let applied = applied.get(sender).copied().unwrap_or_default().min(received);
             Reached { sender: *sender, received, hash, applied, missing: holes[..named].to_vec().into() }
         });
-        Self { reached: said.filter(|reached| reached.received > Seq::START).collect::<Vec<_>>().into() }
+        let reached = said.filter(|reached| reached.received > Seq::START).collect::<Vec<_>>();
+        Self { reached: reached.into(), heads: heads.into() }
     }
 
     /// How far with one sender's.
@@ -141,6 +145,8 @@ impl Signed {
 mod tests {
     use rand_core::SeedableRng as _;
 
+    use sync_types::{LogId, RelayCursor, Run};
+
     use super::*;
     use crate::seal::Verifier;
 
@@ -159,7 +165,12 @@ mod tests {
         let mut reached: BTreeMap<_, _> = (0..2 * MEMBERS_MAX).map(|n| (id(n), reach(u64::MAX, &[]))).collect();
         reached.insert(id(0), reach(u64::MAX, &holes));
         let applied = reached.keys().map(|sender| (*sender, Seq::new(u64::MAX))).collect();
-        let receipt = Receipt::of(&reached, &applied);
+        let head = Head {
+            log_id: LogId::from_bytes([9; 16]),
+            cursor: RelayCursor::new(u64::MAX),
+            run: Run::from_bytes([9; 32]),
+        };
+        let receipt = Receipt::of(&reached, &applied, vec![head; RELAYS_MAX]);
         assert_eq!((receipt.reached.0.len(), receipt.reached.0[0].missing.0.len()), (MEMBERS_MAX, RECEIPT_HOLES_MAX));
         let now = Now { mono_ms: 0, wall_ms: u64::MAX };
         let signed = Signed::seal((&keys, &device), now, Seq::new(u64::MAX), receipt.clone(), &mut rng);
@@ -179,7 +190,7 @@ mod tests {
     fn what_can_not_be_named_any_more_ends_what_is_claimed() {
         let holes: Vec<_> = (1..=RECEIPT_HOLES_MAX as u64 + 1).map(|n| (10 * n, 10 * n + 1)).collect();
         let reached = [(SENDER, reach(1_000_000, &holes))].into();
-        let receipt = Receipt::of(&reached, &[(SENDER, Seq::new(999_999))].into());
+        let receipt = Receipt::of(&reached, &[(SENDER, Seq::new(999_999))].into(), Vec::new());
         let said = receipt.of_sender(&SENDER).expect("it is there");
         let before_the_last = Seq::new(10 * (RECEIPT_HOLES_MAX as u64 + 1) - 1);
         assert_eq!((said.received, said.applied, said.hash), (before_the_last, before_the_last, BlobHash::ZERO));

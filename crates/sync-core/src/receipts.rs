@@ -78,6 +78,11 @@ impl Receipts {
         self.own.as_ref().is_some_and(|own| own.receipt == *receipt && own.envelope.header().key_id == current)
     }
 
+    /// The newest of everybody else.
+    pub(crate) fn others(&self) -> impl Iterator<Item = (&DeviceId, &Receipt)> {
+        self.others.iter().map(|(device, signed)| (device, &signed.receipt))
+    }
+
     /// The newest of another device.
     pub(crate) fn of(&self, device: &DeviceId) -> Option<&Signed> {
         self.others.get(device)

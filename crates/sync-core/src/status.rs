@@ -2,7 +2,7 @@
 
 use sync_types::{BlobId, ErrorCode, LocalCursor, LogId, RelayCursor, RelayId};
 
-use crate::{event::ParkReason, receipt::Receipt, roster::Member};
+use crate::{event::ParkReason, heads::Contradiction, receipt::Receipt, roster::Member};
 
 /// The one word for everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub struct RelayStatus {
     pub refilling: bool,
     /// What it refuses, or why it can't be reached, where there is a word for it.
     pub problem: Option<ErrorCode>,
+    /// It does not show here what these members have read there: another history, or less of it.
+    pub contradictions: Vec<Contradiction>,
 }
 
 /// Everything an app may want to show.

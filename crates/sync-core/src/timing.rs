@@ -11,6 +11,8 @@ pub(crate) const SILENCE_MS: u64 = 60_000;
 pub(crate) const REFUSED_RETRY_MS: u64 = 30_000;
 /// How long a missing envelope is waited for, once every relay in reach is read to its end.
 pub(crate) const GAP_MS: u64 = 30_000;
+/// How long a relay may not show rows that another device has read there, before they count as withheld.
+pub(crate) const WITHHELD_MS: u64 = 30_000;
 /// How long a relay may not know what this device holds.
 pub(crate) const ACK_MS: u64 = 500;
 /// Rows after which it is told at once.

@@ -22,6 +22,15 @@ fn the_guarantees_hold_through_two_hundred_quarrels() {
     }
 }
 
+#[test]
+fn the_guarantees_hold_through_two_hundred_runs_with_three_relays_that_lie() {
+    for seed in 0..200 {
+        if let Err(violation) = sim::run(Plan::several(seed)) {
+            panic!("{violation}\nreplay it with: cargo xtask sim 1 --several --seed {seed}");
+        }
+    }
+}
+
 // Two tests, so that two cores have something to do.
 #[test]
 fn the_guarantees_hold_on_the_first_five_hundred_seeds() {

@@ -123,7 +123,7 @@ pub const UNKNOWN_ENTRIES_MAX: usize = 32;
 pub const HOLES_PER_SENDER_MAX: usize = 256;
 
 /// Largest receipt, in bytes of its envelope: one that speaks of as many members as a group may have.
-pub const RECEIPT_LEN_MAX: usize = 32 * KIB;
+pub const RECEIPT_LEN_MAX: usize = 34 * KIB;
 /// Runs of missing sequence numbers that one receipt names, of all senders together.
 pub const RECEIPT_HOLES_MAX: usize = 256;
 /// Receipts in one message.
@@ -182,8 +182,9 @@ const _: () = assert!(
 
 const _: () = assert!(RECEIPTS_MAX * (RECEIPT_LEN_MAX + 8) + 64 < FRAME_LEN_MAX, "receipts must fit a RECEIPTS");
 const _: () = assert!(
-    // Padding adds an eighth at most; a member takes two ids, two numbers and their heads, a run two numbers.
-    (MEMBERS_MAX * 92 + RECEIPT_HOLES_MAX * 19) * 9 / 8 + 512 < RECEIPT_LEN_MAX,
+    // Padding adds an eighth at most; a member takes two ids, two numbers and their heads, a run two numbers, a log two
+    // ids and a number.
+    (MEMBERS_MAX * 92 + RECEIPT_HOLES_MAX * 19 + RELAYS_MAX * 62) * 9 / 8 + 512 < RECEIPT_LEN_MAX,
     "a receipt must have room for every member"
 );
 

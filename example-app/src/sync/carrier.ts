@@ -73,6 +73,7 @@ export class Carrier {
       case 'parked':
       case 'keyRotated':
       case 'relayRegressed':
+      case 'relayContradicted':
       case 'error':
         return
     }

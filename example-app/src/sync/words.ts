@@ -48,8 +48,12 @@ function pendingSentence({ pending, unread }: Status): string {
 }
 
 /** What is wrong with a relay, if anything is. */
-export function relaySentence({ problem, refilling }: Relay): string | undefined {
+export function relaySentence({ problem, refilling, contradictions }: Relay): string | undefined {
   if (problem) return errorSentence(new SyncError(problem, PROBLEMS[problem] ?? 'The relay cannot be used right now.'))
+  if (contradictions.length > 0) {
+    const less = contradictions.every(({ kind }) => kind === 'withheld')
+    return `The relay shows this device ${less ? 'less' : 'something else'} than another of yours has read there. It was restored from an old copy, or it does not tell the truth: ask its operator, or use another relay.`
+  }
   return refilling ? 'The relay lost some of what it had; this device gives it back.' : undefined
 }
 

@@ -6,7 +6,7 @@ use sync_client::{RelayAddr, SyncClient};
 
 use super::Net;
 use crate::{
-    answer::{RelayAdded, RelayRemoved, RelayRow},
+    answer::{Contradiction, RelayAdded, RelayRemoved, RelayRow},
     cli::{RelayArgs, RelayCommand, RelayListArgs},
     error::CliError,
     output::Output,
@@ -45,6 +45,7 @@ async fn list(client: &SyncClient, args: &RelayListArgs, output: Output) -> Resu
             pending: state.map(|state| state.pending),
             refilling: state.is_some_and(|state| state.refilling),
             problem: state.and_then(|state| state.problem).map(|code| code.name()),
+            contradictions: state.map(Contradiction::all).unwrap_or_default(),
         })?;
     }
     Ok(())

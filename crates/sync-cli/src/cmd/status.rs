@@ -5,7 +5,7 @@ use std::time::Duration;
 use sync_client::{Status, SyncClient};
 
 use crate::{
-    answer::{self, Parked, Relay},
+    answer::{self, Contradiction, Parked, Relay},
     cli::StatusArgs,
     error::CliError,
     output::Output,
@@ -34,6 +34,7 @@ pub(super) fn answer(status: &Status) -> answer::Status {
         max_cursor: relay.max_cursor.get(),
         pending: relay.pending,
         problem: relay.problem.map(|code| code.name()),
+        contradictions: Contradiction::all(relay),
     });
     answer::Status {
         badge: status.badge.name(),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use sync_core::{
     event::{HeldRow, Load, ParkReason, ParkedRow, Paved, RelayState, SenderRow, StoreOp, WaitingRow},
+    heads::Contradiction,
     roster::EntryHash,
 };
 use sync_types::{
@@ -65,6 +66,11 @@ fn own(seq: u64) -> SenderRow {
     super::newest_own(&row(ME, seq, None))
 }
 
+fn contradiction(device: u8, ours: Option<Run>) -> Contradiction {
+    let (cursor, theirs) = (RelayCursor::new(u64::MAX), Run::from_bytes([3; 32]));
+    Contradiction { device: DeviceId::from_bytes([device; 32]), cursor, theirs, ours }
+}
+
 fn relay_state(pulled: u64) -> RelayState {
     RelayState {
         log_id: LogId::from_bytes([5; 16]),
@@ -75,6 +81,7 @@ fn relay_state(pulled: u64) -> RelayState {
         paved: Some(Paved { head: EntryHash::from_bytes([8; 32]), known: [9; 32] }),
         refill: Some(2),
         blob_len_max: Some(4_096),
+        contradictions: vec![contradiction(1, None), contradiction(2, Some(Run::from_bytes([4; 32])))],
     }
 }
 
@@ -203,7 +210,8 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
     assert_eq!(page(Some(BlobId::from_bytes([1; 16])), 1).await.expect("readable").0.len(), 1);
 
     // Marks that are absent come back absent.
-    let plain = RelayState { mark: None, refill: None, blob_len_max: None, ..relay_state(3) };
+    let plain =
+        RelayState { mark: None, refill: None, blob_len_max: None, contradictions: Vec::new(), ..relay_state(3) };
     store.commit(&[StoreOp::Relay { relay: RELAY, state: plain.clone() }]).await.expect("commits");
     assert_eq!(store.load().await.expect("readable").relays, [(RELAY, plain)]);
 

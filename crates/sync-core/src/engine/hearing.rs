@@ -74,6 +74,10 @@ impl Engine {
         let regressed = link.welcomed(now, welcome.log_id, welcome.max_cursor, welcome.limits, holding);
         let (max_cursor, pending_count) = (welcome.max_cursor, welcome.pending_count);
         self.actions.push(Action::Emit(Event::Connected { relay, max_cursor, pending_count, limits }));
+        if regressed {
+            // What this device has said to have read there is none of this log's.
+            self.receipts.changed(now.mono_ms);
+        }
         if regressed && !was_moved {
             self.actions.push(Action::Emit(Event::RelayRegressed { relay }));
         }
@@ -165,6 +169,9 @@ impl Engine {
             effects.ops.extend(position);
         }
         self.actions.extend(effects.into_actions());
+        if new.contradicted {
+            self.contradicted(index);
+        }
         let shown = made.into_iter().filter(|(_, made)| *made == Some(true)).map(|(seq, _)| seq);
         self.acknowledged(index, shown);
         let link = &mut self.links[index];
@@ -188,6 +195,7 @@ impl Engine {
         if let Some(log_id) = link.state.as_ref().map(|state| state.log_id) {
             link.begin_log(log_id, holding);
         }
+        self.receipts.changed(now.mono_ms);
         self.note_relay(index);
         self.actions.push(Action::Emit(Event::RelayRegressed { relay }));
         let pull = self.links[index].pull(now);

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use sync_types::{BlobHash, DeviceId, ErrorCode, LocalCursor, RequestId, Seq, message, message::Receipts};
+use sync_types::{
+    BlobHash, DeviceId, ErrorCode, LocalCursor, RequestId, Seq, message, message::Receipts, wire::AtMost,
+};
 
 use super::Engine;
 use crate::{
@@ -111,6 +113,9 @@ impl Engine {
         let said = self.receipts.own().map(|own| of_others(&own.receipt)).unwrap_or_default();
         if of_others(&receipt) != said {
             self.receipts.changed(now.mono_ms);
+        } else if self.receipts.own().is_some_and(|own| own.receipt.heads != receipt.heads) {
+            // What it said to have read may not be there any more.
+            self.receipts.own_changed(now.mono_ms);
         }
         self.receipts_seen.changes = self.inbox.changes();
         self.receipts_seen.acked = self.context.local.app_acked;
@@ -123,7 +128,8 @@ impl Engine {
         self.receipts.remember_place(local.head, &reached);
         let mut applied = self.receipts.applied(&reached);
         applied.insert(self.context.me, Seq::new(u64::MAX));
-        Receipt::of(&reached, &applied)
+        let heads = self.links.iter().filter_map(Link::head).collect();
+        Receipt::of(&reached, &applied, heads)
     }
 
     /// Seals what there is to say, if it is not what was said last.
@@ -183,6 +189,32 @@ impl Engine {
         }
     }
 
+    /// Logs that are new here are held to what others have read of them, and all to what they have read by now.
+    pub(super) fn see_to_heads(&mut self, now: Now) {
+        for index in 0..self.links.len() {
+            let mut news = false;
+            if self.links[index].take_heads_due() {
+                for (device, receipt) in self.receipts.others() {
+                    news |= self.context.roster.is_member(device)
+                        && self.links[index].hear_heads(*device, &receipt.heads.0);
+                }
+            }
+            news |= self.links[index].look_ahead(now);
+            if news {
+                self.contradicted(index);
+            }
+        }
+    }
+
+    /// A relay shows this device something else than what another has read there.
+    pub(super) fn contradicted(&mut self, index: usize) {
+        let relay = self.links[index].relay;
+        if let Some(state) = self.links[index].state.clone() {
+            self.actions.push(Action::Store(vec![StoreOp::Relay { relay, state }]));
+        }
+        self.actions.push(Action::Emit(Event::RelayContradicted { relay }));
+    }
+
     fn hear_receipt(&mut self, bytes: Bytes) {
         let Some(sender) = Signed::sender_of(&bytes) else { return };
         if sender == self.context.me {
@@ -203,7 +235,13 @@ impl Engine {
             self.inbox.expect(sender, own.received, &mut effects);
         }
         self.actions.extend(effects.into_actions());
+        let AtMost(heads) = signed.receipt.heads.clone();
         let is_news = self.receipts.take(signed);
+        for index in 0..self.links.len() {
+            if self.links[index].hear_heads(sender, &heads) {
+                self.contradicted(index);
+            }
+        }
         self.actions.push(Action::Note(vec![StoreOp::Receipt { device: sender, envelope: bytes }]));
         if is_news {
             self.actions.push(Action::Emit(Event::ReceivedBy { device: sender }));

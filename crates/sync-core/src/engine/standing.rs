@@ -14,6 +14,9 @@ impl Engine {
     pub fn status(&self) -> Status {
         let head = self.outbox.head();
         let mut relays: Vec<_> = self.links.iter().map(|link| link.status(head)).collect();
+        for relay in &mut relays {
+            relay.contradictions.retain(|known| self.context.roster.is_member(&known.device));
+        }
         if !self.online {
             // A link counts what it tried; nobody tries any more.
             relays.iter_mut().for_each(|relay| relay.connection = Connection::Disconnected);
@@ -66,6 +69,7 @@ impl Engine {
         let holds = |protection| self.context.protections.hold(protection);
         let settled = |link: &Link| {
             (link.is_caught_up() || !holds(Protection::StatusSeesUnread))
+                && !link.is_behind()
                 && (link.pending(head) == 0 || !holds(Protection::StatusSeesPending))
                 && link.state.as_ref().is_some_and(|state| state.refill.is_none())
         };

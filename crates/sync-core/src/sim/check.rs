@@ -11,7 +11,16 @@ use std::{
 use bytes::Bytes;
 use sync_types::{BlobHash, BlobId, DeviceId, Envelope, Kind, LocalCursor, LogId, RelayCursor, RelayId, Run, Seq};
 
-use super::{device::Device, disk::Disk, log::Log, names, receipts, relay::Relay, removals, world::World};
+use super::{
+    device::Device,
+    disk::Disk,
+    faces::{self, HeardHeads},
+    log::Log,
+    names, receipts,
+    relay::Relay,
+    removals,
+    world::World,
+};
 use crate::{
     engine::Engine,
     event::{Event, HeldRow, PushState, Pushed, StoreOp, Token},
@@ -67,7 +76,9 @@ pub(super) struct Truth {
     made: BTreeSet<BlobHash>,
     /// Every own envelope that left its device.
     sealed: BTreeMap<(DeviceId, Seq), BlobHash>,
-    /// Relays that were wiped or restored.
+    /// Messages are lost though their connection stays.
+    pub(super) rude: bool,
+    /// Relays that were wiped or restored, or lied.
     lossy: BTreeSet<RelayId>,
     /// What a relay lost last, and who can tell: those that had read on, or pushed, beyond what was left.
     lost: BTreeMap<(RelayId, BlobId), BTreeSet<DeviceId>>,
@@ -75,6 +86,8 @@ pub(super) struct Truth {
     unnoticed: BTreeMap<(DeviceId, RelayId), Unnoticed>,
     /// What each device, since its start, knows of the others' receipts: the count of the newest.
     pub(super) counts: BTreeMap<(usize, u64, DeviceId), Seq>,
+    /// And how far it heard them read what, where that was further than it had read itself.
+    pub(super) heads: HeardHeads,
     /// Missing envelopes the app was told of.
     gaps: BTreeMap<(DeviceId, DeviceId), Vec<(Seq, Seq)>>,
 }
@@ -156,6 +169,15 @@ impl Truth {
                     ));
                 }
             }
+            Event::RelayContradicted { relay } => {
+                // A stream that loses messages in its middle is none, and shows less than it should.
+                if !self.lossy.contains(relay) && !self.rude {
+                    return Err(Violation::new(
+                        "6 tampering shows",
+                        format!("{relay:?} is blamed and tells the truth"),
+                    ));
+                }
+            }
             Event::Gap { sender, first, last } => {
                 self.gaps.entry((device.id, *sender)).or_default().push((*first, *last));
             }
@@ -190,6 +212,18 @@ impl Truth {
         }
         for blob_id in relay.gone() {
             self.lost.insert((relay.id, *blob_id), witnesses.clone());
+        }
+    }
+
+    /// A relay shows somebody another face.
+    pub(super) fn lies(&mut self, relay: RelayId) {
+        self.lossy.insert(relay);
+    }
+
+    /// It does not any more: what it took there is gone, and the one it lied to has to notice.
+    pub(super) fn turned_back(&mut self, relay: &Relay, device: DeviceId) {
+        for blob_id in relay.gone() {
+            self.lost.insert((relay.id, *blob_id), BTreeSet::from([device]));
         }
     }
 
@@ -341,6 +375,7 @@ pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
     removals::nobody_outside_reads(world)?;
     names::everybody_agrees(world)?;
     receipts::everybody_knows(world)?;
+    faces::nobody_is_blamed(world)?;
     let alive: BTreeSet<_> = survivors.iter().map(|device| world.devices[*device].id).collect();
     for ((device, id), Unnoticed { read: (cursor, run), .. }) in
         world.truth.unnoticed.iter().filter(|((device, _), _)| alive.contains(device))

@@ -38,6 +38,7 @@ enum Kind {
     Strike,
     Rotate,
     Leave,
+    Lie,
 }
 
 impl World {
@@ -87,6 +88,9 @@ impl World {
             (Kind::Strike, faults.removals),
             (Kind::Rotate, faults.removals),
             (Kind::Leave, faults.removals),
+            (Kind::Lie, faults.lies),
+            (Kind::Lie, faults.lies),
+            (Kind::Lie, faults.lies),
         ];
         let kinds: Vec<_> = kinds.into_iter().filter(|(_, wanted)| *wanted).map(|(kind, _)| kind).collect();
         if self.calm || kinds.is_empty() {
@@ -108,12 +112,14 @@ impl World {
             }
             Kind::Restart => self.take_down(relay, lasts),
             Kind::Wipe => {
+                self.be_true_to_all()?;
                 self.take_down(relay, lasts);
                 self.relays[relay].wipe();
                 self.truth.lost(&self.relays[relay], &self.devices);
             }
             Kind::Copy => self.relays[relay].copy(),
             Kind::Restore => {
+                self.be_true_to_all()?;
                 self.take_down(relay, lasts);
                 if self.relays[relay].roll_back() {
                     self.truth.lost(&self.relays[relay], &self.devices);
@@ -157,11 +163,15 @@ impl World {
                     self.leave(device)?;
                 }
             }
+            Kind::Lie => {
+                let drop = self.dice.chance(300);
+                self.lie(relay, device, drop);
+                self.later(3 * lasts, Happening::Undo(Undo::Lie { relay, device }));
+            }
             Kind::Forgery => self.forge(device, relay),
             Kind::Newer => {
                 if let Some(envelope) = self.sealed_by_a_newer_version(device) {
-                    let out = self.relays[relay].inject(&envelope, self.now_ms);
-                    self.send_from_relay(out);
+                    self.inject(relay, &envelope);
                 }
             }
         }
@@ -187,8 +197,17 @@ impl World {
         let mut forged = sealed.as_bytes().to_vec();
         let signature = forged.len() - SIGNATURE_LEN;
         forged[signature..].reverse();
-        let out = self.relays[relay].inject(&forged.into(), self.now_ms);
+        self.inject(relay, &forged.into());
+    }
+
+    /// A relay has an envelope from nobody.
+    fn inject(&mut self, relay: usize, envelope: &Bytes) {
+        let out = self.relays[relay].inject(envelope, self.now_ms);
         self.send_from_relay(out);
+        if self.relays[relay].is_lagging() {
+            let (delay, boot) = (self.dice.range(1, 3_000), self.relays[relay].boot);
+            self.later(delay, Happening::Commit { relay, boot });
+        }
     }
 
     /// The newest envelope of a device, as a device of a newer version would have sealed it, as far as this one can
@@ -215,6 +234,7 @@ impl World {
         match undo {
             Undo::Cut { device, relay } => self.cuts.mend(device, relay),
             Undo::RelayDown { relay } => self.relays[relay].up = true,
+            Undo::Lie { relay, device } => self.be_true(relay, device)?,
             Undo::RelayFull { relay } => self.relays[relay].full = 0,
             Undo::Nap { device } => {
                 if !std::mem::replace(&mut self.devices[device].online, true) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use sync_types::{BlobId, LogId, Run};
+use sync_types::{BlobId, DeviceId, Envelope, LogId, Run};
 
 use super::network::SessionId;
 
@@ -84,6 +84,22 @@ impl Log {
             self.rows.last_mut().expect("just appended").here_ms = now_ms;
         }
         self.ids.extend(other.ids);
+    }
+
+    /// The first row after this one that is not of this sender was never there.
+    pub(crate) fn drop_one(&mut self, after: u64, sender: &DeviceId) {
+        let is_theirs = |bytes: &Bytes| Envelope::parse(bytes.clone()).is_ok_and(|it| it.header().sender == *sender);
+        let after = after.saturating_sub(self.floor) as usize;
+        let rows = self.rows.iter().enumerate().skip(after);
+        let place = rows.filter(|(_, row)| !row.envelope.as_ref().is_none_or(is_theirs)).map(|(place, _)| place).next();
+        if let Some(place) = place {
+            self.ids.remove(&self.rows.remove(place).blob_id);
+            let mut run = place.checked_sub(1).map_or(self.floor_run, |before| self.rows[before].run);
+            for row in &mut self.rows[place..] {
+                run = run.then(&row.blob_id);
+                row.run = run;
+            }
+        }
     }
 
     /// The last rows are gone, as if they had never come.

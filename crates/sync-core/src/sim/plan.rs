@@ -43,6 +43,8 @@ pub struct Faults {
     pub removals: bool,
     /// Relays are of a build that knows no receipts.
     pub old_relays: bool,
+    /// Relays show one device another history than the others.
+    pub lies: bool,
 }
 
 /// One run.
@@ -112,6 +114,7 @@ impl Plan {
             removals: false,
             // By the number, so that these runs have nothing of receipts in them, and are what they were without.
             old_relays: seed % 3 == 2,
+            lies: false,
         };
         let devices = rng.range(2, 4) as usize;
         let relays = if rng.chance(100) { 2 } else { 1 };
@@ -121,6 +124,22 @@ impl Plan {
         faults.holes = if rng.chance(100) { rng.range(1, 100) } else { 0 };
         faults.removals = rng.chance(350);
         Self { seed, devices, relays, pushes, duration_ms, late_joiner, faults, upsets: UPSETS, renames: RENAMES }
+    }
+
+    /// Three devices with three relays that are wiped, restored, full and away, and lie.
+    pub fn several(seed: u64) -> Self {
+        let plan = Self::random(seed);
+        let mut dice = Dice::new(!seed);
+        let faults = Faults {
+            wipes: dice.chance(400),
+            rollbacks: dice.chance(400),
+            lies: dice.chance(700),
+            removals: false,
+            old_relays: false,
+            ..plan.faults
+        };
+        let duration_ms = plan.duration_ms + dice.range(0, 120_000);
+        Self { devices: 3, relays: 3, faults, duration_ms, upsets: 2 * UPSETS, ..plan }
     }
 
     /// A quarrel: members who remove one another and leave, and hear of each other's doings late. Random runs come to what

@@ -18,6 +18,7 @@ use sync_types::{
 
 use super::{
     device::WALL_MS,
+    faces::Face,
     log::{Log, LogRow, NewRow},
     network::SessionId,
     plan::Dice,
@@ -70,6 +71,8 @@ pub(crate) struct Relay {
     pub(crate) old: bool,
     disk: Database,
     copies: Vec<Database>,
+    /// What it shows to devices that it lies to.
+    faces: BTreeMap<DeviceId, Face>,
     /// Everything that was ever on its disk, whatever became of it.
     ever: BTreeSet<BlobId>,
     /// What went with a database that was wiped or restored: nobody's fault but its operator's.
@@ -98,6 +101,7 @@ impl Relay {
             old,
             disk: Database::default(),
             copies: Vec::new(),
+            faces: BTreeMap::new(),
             ever: BTreeSet::new(),
             sessions: BTreeMap::new(),
             pending: Vec::new(),
@@ -136,7 +140,9 @@ impl Relay {
 
     /// The log that a session reads.
     pub(crate) fn log_of_session(&self, session: SessionId) -> Option<&Log> {
-        self.log_of(self.sessions.get(&session)?.group.as_ref()?)
+        let state = self.sessions.get(&session)?;
+        let logs = self.faces.get(&state.device).unwrap_or(&self.disk.logs);
+        logs.get(state.group.as_ref()?)
     }
 
     /// Everything that was left for members who were away.
@@ -205,6 +211,30 @@ impl Relay {
         true
     }
 
+    /// Shows a device another face from now on: one that is as the true one is now, but for a row after this one, if any.
+    pub(crate) fn turn(&mut self, device: DeviceId, drop_after: Option<u64>) {
+        if self.faces.contains_key(&device) {
+            return;
+        }
+        let sent = self.sessions.values().filter(|state| state.device == device).filter_map(|state| state.follow);
+        let sent = sent.map(|(_, sent)| sent).max().unwrap_or(0);
+        let mut face = self.disk.logs.clone();
+        if let Some(after) = drop_after.map(|after| after.max(sent)) {
+            for log in face.values_mut() {
+                log.drop_one(after, &device);
+            }
+        }
+        self.faces.insert(device, face);
+    }
+
+    /// Shows it its true face again. Whether it did not.
+    pub(crate) fn turn_back(&mut self, device: &DeviceId) -> bool {
+        let Some(face) = self.faces.remove(device) else { return false };
+        let kept: BTreeSet<_> = self.disk.logs.values().flat_map(|log| &log.ids).copied().collect();
+        self.lose(face.values().flat_map(|log| &log.ids).filter(|blob_id| !kept.contains(*blob_id)).copied().collect());
+        true
+    }
+
     fn lose(&mut self, gone: BTreeSet<BlobId>) {
         self.lost.extend(&gone);
         self.gone = gone;
@@ -263,7 +293,8 @@ impl Relay {
         state.group = Some(hello.group);
         self.acked.entry(state.device).or_insert(0);
         let dice = &mut self.dice;
-        let log = self.disk.logs.entry(hello.group).or_insert_with(|| Log::new(LogId::from_bytes(dice.bytes())));
+        let logs = self.faces.get_mut(&state.device).unwrap_or(&mut self.disk.logs);
+        let log = logs.entry(hello.group).or_insert_with(|| Log::new(LogId::from_bytes(dice.bytes())));
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             relay: self.id,
@@ -503,8 +534,9 @@ impl Relay {
                 out.extend(refuse(session, push.id, ErrorCode::BadEnvelope));
                 continue;
             };
-            let group = self.sessions.get(&session).and_then(|state| state.group);
-            let Some(log) = group.and_then(|group| self.disk.logs.get_mut(&group)) else { continue };
+            let Some(state) = self.sessions.get(&session) else { continue };
+            let logs = self.faces.get_mut(&state.device).unwrap_or(&mut self.disk.logs);
+            let Some(log) = state.group.and_then(|group| logs.get_mut(&group)) else { continue };
             let blob_id = BlobHash::of(&envelope).blob_id();
             let known = log.find(&blob_id).map(|(cursor, row)| (cursor, row.run));
             if known.is_none() && self.dice.chance(self.full) {

@@ -212,6 +212,26 @@ impl Story {
         self.0.truth.lost(&self.0.relays[relay], &self.0.devices);
     }
 
+    /// The relay shows a device another history than the others from now on: nothing of what these push, and, with
+    /// `drop`, a row less of what the device has not read.
+    pub fn lie(&mut self, relay: RelayIndex, device: DeviceIndex, drop: bool) {
+        self.0.lie(relay, device, drop);
+    }
+
+    /// The relay shows everybody the same again.
+    pub fn be_true(&mut self) {
+        self.0.be_true_to_all().unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// Whom a device takes to have read something else on a relay than it is shown there, and in which way.
+    pub fn contradicted(&self, on: DeviceIndex, relay: RelayIndex) -> Vec<(DeviceIndex, &'static str)> {
+        let id = self.0.relays[relay].id;
+        let relays = self.status(on).relays;
+        let named = relays.iter().filter(|known| known.relay == id).flat_map(|known| &known.contradictions);
+        let device = |id| self.0.devices.iter().position(|device| device.id == id).expect("a device of the story");
+        named.map(|named| (device(named.device), named.kind())).collect()
+    }
+
     /// The relay takes no new envelopes for want of room, or does again.
     pub fn fill_relay(&mut self, relay: RelayIndex, full: bool) {
         self.0.relays[relay].full = if full { 1_000 } else { 0 };

@@ -139,6 +139,23 @@ impl World {
         self.send_from_relay(out);
     }
 
+    /// A relay ends a device's connections.
+    pub(super) fn drop_sessions(&mut self, relay: usize, device: usize) {
+        let of_both = |session: &Session| session.relay == relay && session.device == device;
+        let broken: Vec<_> = self.sessions.iter_mut().filter(|(_, session)| of_both(session)).collect();
+        let broken: Vec<_> = broken
+            .into_iter()
+            .map(|(id, session)| {
+                (session.broken, session.relay_open) = (true, false);
+                *id
+            })
+            .collect();
+        for session in broken {
+            self.close_at_relay(relay, session);
+            self.later(1, Happening::Broken { session });
+        }
+    }
+
     /// A relay's process ends: every connection to it breaks.
     pub(super) fn stop_relay(&mut self, relay: usize) {
         self.relays[relay].stop();

@@ -8,6 +8,7 @@ use sync_types::{DeviceMsg, ErrorCode};
 use super::{
     check::{self, Truth, Violation},
     device::Device,
+    faces,
     network::{Cuts, Frame, Session, SessionId},
     plan::{Dice, Plan},
     receipts,
@@ -80,6 +81,7 @@ pub(super) enum Undo {
     Cut { device: usize, relay: usize },
     RelayDown { relay: usize },
     RelayFull { relay: usize },
+    Lie { relay: usize, device: usize },
     Nap { device: usize },
 }
 
@@ -135,6 +137,7 @@ impl World {
             protections,
             plan,
         };
+        world.truth.rude = world.plan.faults.rude > 0;
         world.found();
         world.schedule();
         world
@@ -160,6 +163,7 @@ impl World {
             sessions.into_iter().for_each(|session| self.later(1, Happening::Broken { session }));
         }
         self.plan.faults = Default::default();
+        self.be_true_to_all()?;
         self.cuts.mend_all();
         for relay in 0..self.relays.len() {
             self.relays[relay].up = true;
@@ -196,6 +200,7 @@ impl World {
                 .all(|happening| matches!(happening, Happening::Wake { .. } | Happening::Read { .. }))
             && check::survivors_agree(self)
             && receipts::everybody_knows(self).is_ok()
+            && faces::nobody_is_blamed(self).is_ok()
     }
 
     /// The members that are not gone for good, and that others know of.
@@ -451,6 +456,7 @@ impl World {
             Action::Note(ops) => {
                 self.met(device, &ops);
                 receipts::newest_wins(self, device, &ops)?;
+                faces::heard(self, device, &ops);
                 self.devices[device].notes.extend(ops);
             }
             Action::Load(load) => {

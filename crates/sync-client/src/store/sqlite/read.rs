@@ -5,6 +5,7 @@ use sqlx::{ColumnIndex, Row, SqlitePool, sqlite::SqliteRow};
 use sync_core::{
     OWN_HASHES_MAX,
     event::{HeldRow, Load, ParkReason, Paved, RelayState, SenderRow, Stored, WaitingRow},
+    heads::Contradiction,
     roster::EntryHash,
 };
 use sync_types::{BlobHash, BlobId, DeviceId, Kind, LocalCursor, LogId, PushId, RelayCursor, RelayId, Run, Seq};
@@ -210,8 +211,10 @@ fn relay_state(row: &SqliteRow) -> Result<RelayState, StoreError> {
         (None, None) => None,
         _ => return Err(StoreError::Corrupt),
     };
+    let contradictions = Contradiction::decode(row.try_get("contradictions")?).ok_or(StoreError::Corrupt)?;
     Ok(RelayState {
         paved,
+        contradictions,
         log_id: LogId::from_bytes(id(row, "log_id")?),
         pulled: RelayCursor::new(number(row, "pulled")?),
         run: Run::from_bytes(id(row, "run")?),

@@ -6,7 +6,10 @@ use std::{
 };
 
 use sqlx::Row as _;
-use sync_core::event::{HeldRow, ParkedRow, RelayState, SenderRow, StoreOp, WaitingRow};
+use sync_core::{
+    event::{HeldRow, ParkedRow, RelayState, SenderRow, StoreOp, WaitingRow},
+    heads::Contradiction,
+};
 use sync_sqlite::Database;
 use sync_types::{BlobHash, BlobId, DeviceId, RelayId};
 
@@ -173,8 +176,9 @@ fn put_sender(db: &mut Database, no: i64, row: &SenderRow) {
 fn put_relay(db: &mut Database, relay: &RelayId, state: &RelayState) {
     db.add(
         "INSERT OR REPLACE INTO relay_state
-         (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, blob_len_max, paved_head, paved_known)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, blob_len_max, paved_head, paved_known,
+          contradictions)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(relay.as_bytes().as_slice())
     .bind(state.log_id.as_bytes().as_slice())
@@ -186,7 +190,8 @@ fn put_relay(db: &mut Database, relay: &RelayId, state: &RelayState) {
     .bind(state.refill.map(u64::cast_signed))
     .bind(state.blob_len_max.map(u64::cast_signed))
     .bind(state.paved.map(|paved| paved.head.as_bytes().to_vec()))
-    .bind(state.paved.map(|paved| paved.known.to_vec()));
+    .bind(state.paved.map(|paved| paved.known.to_vec()))
+    .bind(Contradiction::encode(&state.contradictions));
 }
 
 fn put_ordered(db: &mut Database, op: &Ordered<'_>) {

@@ -1,0 +1,173 @@
+//! What other devices have read of a relay's log, compared with what this one is shown.
+//!
+//! With its receipt a device says how far it has read each log, and the run there. Whoever reads the same log (it has the
+//! same log id) has to find the same run at that row. Where it does not, two devices were shown different histories;
+//! where the log ends before that row, something is withheld. A relay that was restored from an old copy looks like that
+//! to those who had read less than what it lost, and the others can't tell: both are named, with what was seen.
+//!
+//! What is compared is one device's word and what a relay shows, so that is what is named: a member could lie.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use sync_types::{
+    DeviceId, LogId, RelayCursor, Run,
+    limits::MEMBERS_MAX,
+    wire::{AtMost, decode_exact, message},
+};
+
+use crate::{event::RelayState, timing::WITHHELD_MS};
+
+message! {
+    /// How far a device has read a log.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Head {
+        /// Which.
+        pub log_id: LogId,
+        /// The last row it has read.
+        pub cursor: RelayCursor,
+        /// The log's run up to and with that.
+        pub run: Run,
+    }
+}
+
+message! {
+    /// A relay shows this device something else than what another has read of the same log.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Contradiction {
+        /// Who has read it.
+        pub device: DeviceId,
+        /// Up to which row.
+        pub cursor: RelayCursor,
+        /// The run it found there.
+        pub theirs: Run,
+        /// The run that this device found there: it was shown another history. None if the log ends before, as it is
+        /// shown here: its end is withheld, or lost.
+        pub ours: Option<Run>,
+    }
+}
+
+impl Contradiction {
+    /// What scripts and front ends see.
+    pub const fn kind(&self) -> &'static str {
+        if self.ours.is_some() { "forked" } else { "withheld" }
+    }
+
+    /// Several as bytes, to be stored.
+    pub fn encode(all: &[Self]) -> Vec<u8> {
+        rmp_serde::to_vec(all).expect("ids and numbers always encode into memory")
+    }
+
+    /// What was stored; none, if that is no such bytes.
+    pub fn decode(bytes: &[u8]) -> Option<Vec<Self>> {
+        decode_exact::<AtMost<MEMBERS_MAX, Self>>(bytes).ok().map(|all| all.0)
+    }
+}
+
+/// So many of the rows read last can be compared with what somebody read who is behind.
+const TRAIL_MAX: usize = 1_024;
+
+/// What others have read of one relay's log, beside what this device has. Times are monotonic milliseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    /// Of those who have read on.
+    ahead: BTreeMap<(RelayCursor, DeviceId), Run>,
+    /// The runs at the rows that were read last, and the last of those rows.
+    trail: VecDeque<Run>,
+    trail_end: RelayCursor,
+    /// Since when this device has read everything that the relay names, and somebody has read more.
+    since_ms: Option<u64>,
+}
+
+impl Compared {
+    /// This is how far a device has read the log, of which this one knows `state`. Whether that contradicts.
+    pub(crate) fn hear(&mut self, device: DeviceId, head: &Head, state: &mut RelayState) -> bool {
+        self.ahead.retain(|(_, other), _| *other != device);
+        if head.cursor > state.pulled {
+            self.ahead.insert((head.cursor, device), head.run);
+            return false;
+        }
+        match if head.cursor == state.pulled { Some(state.run) } else { self.run_at(head.cursor) } {
+            Some(ours) => compare(state, (device, head.cursor, head.run), ours),
+            None => {
+                // What it said before it does not say any more, and this it can judge better than this device can.
+                let stands = |known: &Contradiction| (known.cursor, known.theirs) == (head.cursor, head.run);
+                state.contradictions.retain(|known| known.device != device || stands(known));
+                false
+            }
+        }
+    }
+
+    fn run_at(&self, cursor: RelayCursor) -> Option<Run> {
+        let behind = self.trail_end.get().checked_sub(cursor.get())?;
+        let place = (self.trail.len() as u64).checked_sub(behind + 1)?;
+        self.trail.get(usize::try_from(place).ok()?).copied()
+    }
+
+    /// Reading has come to this row of the log. Whether somebody had found another run there.
+    pub(crate) fn pass(&mut self, cursor: RelayCursor, run: Run, state: &mut RelayState) -> bool {
+        if self.trail_end.next() != cursor {
+            self.trail.clear();
+        }
+        self.trail_end = cursor;
+        self.trail.push_back(run);
+        if self.trail.len() > TRAIL_MAX {
+            self.trail.pop_front();
+        }
+        let mut news = false;
+        while let Some(first) = self.ahead.first_entry().filter(|first| first.key().0 <= cursor) {
+            let ((at, device), theirs) = first.remove_entry();
+            news |= at == cursor && compare(state, (device, at, theirs), run);
+        }
+        news
+    }
+
+    /// Everything that the relay names is read, or not. A relay that is late with its rows has some time.
+    pub(crate) fn wait(&mut self, now_ms: u64, caught_up: bool) {
+        if self.ahead.is_empty() || !caught_up {
+            self.since_ms = None;
+        } else {
+            self.since_ms.get_or_insert(now_ms);
+        }
+    }
+
+    /// When [`Self::withheld`] has something to say.
+    pub(crate) fn due_ms(&self, state: Option<&RelayState>) -> Option<u64> {
+        let since = self.since_ms?;
+        let known =
+            |device: &DeviceId| state.is_some_and(|state| of(state, device).is_some_and(|it| it.ours.is_none()));
+        self.ahead.keys().any(|(_, device)| !known(device)).then_some(since + WITHHELD_MS)
+    }
+
+    /// The relay's log ends before what others have read of it. Whether that is news.
+    pub(crate) fn withheld(&mut self, state: &mut RelayState) -> bool {
+        let mut news = false;
+        for ((cursor, device), theirs) in &self.ahead {
+            news |= of(state, device).is_none_or(|known| known.ours.is_some());
+            put(state, Contradiction { device: *device, cursor: *cursor, theirs: *theirs, ours: None });
+        }
+        news
+    }
+}
+
+fn compare(state: &mut RelayState, (device, cursor, theirs): (DeviceId, RelayCursor, Run), ours: Run) -> bool {
+    if ours == theirs {
+        state.contradictions.retain(|known| known.device != device);
+        return false;
+    }
+    let found = Contradiction { device, cursor, theirs, ours: Some(ours) };
+    let is_news = of(state, &device) != Some(&found);
+    put(state, found);
+    is_news
+}
+
+fn of<'a>(state: &'a RelayState, device: &DeviceId) -> Option<&'a Contradiction> {
+    state.contradictions.iter().find(|known| known.device == *device)
+}
+
+/// The newest of each device is kept.
+fn put(state: &mut RelayState, found: Contradiction) {
+    state.contradictions.retain(|known| known.device != found.device);
+    if state.contradictions.len() < MEMBERS_MAX {
+        state.contradictions.push(found);
+    }
+}

@@ -1,0 +1,101 @@
+//! Relays that show one device another history than the others are found out by what devices say to have read.
+
+use sync_core::{
+    Badge, Event,
+    sim::{RelayIndex, Story},
+};
+
+fn is_named(event: &Event) -> bool {
+    matches!(event, Event::RelayContradicted { .. })
+}
+
+const LIAR: RelayIndex = 0;
+
+#[test]
+fn a_relay_that_withholds_its_newest_rows_from_a_device_is_named() {
+    let mut net = Story::new(3, 2);
+    net.lie(LIAR, 1, false);
+    net.push(0);
+    net.wait_ms(20_000);
+    assert_eq!(net.contradicted(1, LIAR), [], "it may only be late");
+    net.wait_ms(60_000);
+    let mut named = net.contradicted(1, LIAR);
+    named.sort_unstable();
+    assert_eq!(named, [(0, "withheld"), (2, "withheld")]);
+    assert_eq!(net.contradicted(1, 1), [], "the other relay shows the truth");
+    assert_eq!(net.told(1).iter().filter(|event| is_named(event)).count(), 1);
+    net.be_true();
+    net.rest();
+    assert_eq!(net.contradicted(1, LIAR), []);
+    assert_eq!(net.badge(1), Badge::Synced);
+}
+
+#[test]
+fn a_device_is_not_synced_while_others_have_read_more_than_it_is_shown() {
+    let mut net = Story::new(3, 2);
+    net.wait_ms(60_000);
+    net.lie(LIAR, 1, false);
+    net.push(0);
+    net.wait_ms(10_000);
+    assert_eq!(net.badge(1), Badge::Pending);
+}
+
+#[test]
+fn two_histories_of_one_log_are_named_where_they_part() {
+    let mut net = Story::new(2, 1);
+    net.wait_ms(60_000);
+    net.lie(LIAR, 1, false);
+    // Each goes on with what the other is not shown, and tells so over the relay that lies.
+    net.push(0);
+    net.push(1);
+    net.push(1);
+    net.wait_ms(90_000);
+    let kinds: Vec<_> = [0, 1].map(|device| net.contradicted(device, LIAR)).concat();
+    assert!(kinds.iter().any(|(_, kind)| *kind == "forked"), "{kinds:?}");
+    net.be_true();
+    net.rest();
+    assert_eq!([net.contradicted(0, LIAR), net.contradicted(1, LIAR)], [[], []]);
+}
+
+#[test]
+fn a_row_that_is_missing_in_the_middle_is_named() {
+    let mut net = Story::new(2, 2);
+    net.wait_ms(60_000);
+    net.cut(1, LIAR);
+    net.wait_ms(10_000);
+    for _ in 0..3 {
+        net.push(0);
+    }
+    net.wait_ms(60_000);
+    net.lie(LIAR, 1, true);
+    net.mend(1, LIAR);
+    net.push(1);
+    net.wait_ms(90_000);
+    assert_eq!(net.contradicted(1, LIAR), [(0, "forked")]);
+}
+
+#[test]
+fn what_was_found_is_known_after_a_crash() {
+    let mut net = Story::new(3, 2);
+    net.lie(LIAR, 1, false);
+    net.push(0);
+    net.wait_ms(90_000);
+    let named = net.contradicted(1, LIAR);
+    assert_eq!(named.len(), 2);
+    net.crash(1);
+    net.wait_ms(6_000);
+    assert_eq!(net.contradicted(1, LIAR), named);
+}
+
+#[test]
+fn who_is_no_member_any_more_contradicts_nobody() {
+    let mut net = Story::new(3, 2);
+    net.lie(LIAR, 1, false);
+    net.cut(2, 1);
+    net.push(0);
+    net.wait_ms(90_000);
+    assert_eq!(net.contradicted(1, LIAR).len(), 2);
+    net.be_true();
+    net.remove(1, 0, true);
+    assert!(net.contradicted(1, LIAR).iter().all(|(device, _)| *device != 0));
+}
