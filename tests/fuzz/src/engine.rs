@@ -246,6 +246,7 @@ impl Device {
             | Event::KeyRotated
             | Event::ReceivedBy { .. }
             | Event::RelayRegressed { .. }
+            | Event::RelayContradicted { .. }
             | Event::Failed { .. } => {}
         }
     }
