@@ -24,6 +24,7 @@ import { call } from './ipc.js'
 import { pageOf } from './page.js'
 import type {
   Backend,
+  BlobState,
   Configuration,
   Device,
   Finding,
@@ -64,6 +65,13 @@ export const pull = async (afterCursor: number, limit?: number, options: Options
 
 /** The app has applied everything up to and with this blob. Never moves back. */
 export const ack = (cursor: number, options: Options = {}): Promise<void> => call('ack', { cursor, ...options })
+
+/**
+ * How far blobs of the local log got: on which relays, on which devices. Up to 1,000, in the order in which they are asked for;
+ * a cursor that is none of the log's is left out.
+ */
+export const blobStates = (cursors: number[], options: Options = {}): Promise<BlobState[]> =>
+  call('blob_states', { cursors, ...options })
 
 /** The highest cursor that the app acknowledged. */
 export const lastCursor = (options: Options = {}): Promise<number> => call('last_cursor', { ...options })

@@ -23,6 +23,7 @@ export type Command =
   | 'subscribe'
   | 'unsubscribe'
   | 'status'
+  | 'blob_states'
   | 'devices'
   | 'rename_device'
   | 'remove_device'

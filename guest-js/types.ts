@@ -52,6 +52,28 @@ export interface Blob {
   payload: Uint8Array
 }
 
+/** Where a blob of the local log is, as far as this device can tell. It may have got further: nobody says more than is so. */
+export interface BlobState {
+  /** Its place in this device's log. */
+  cursor: number
+  /** What its push returned. */
+  pushId: string
+  /** Who pushed it. */
+  sender: string
+  /** That is this device. */
+  own: boolean
+  /** Of an own blob: the relays that have it on their disks. */
+  relays: string[]
+  /** How many relays are configured. */
+  relaysConfigured: number
+  /** Other members that have it on their disks: those who said so, and who pushed it. */
+  receivedBy: string[]
+  /** Those among them whose apps have acknowledged it. */
+  appliedBy: string[]
+  /** Other members that have given it up for lost: it had expired on every relay before they came. */
+  lostBy: string[]
+}
+
 /** A part of the local log. */
 export interface Page {
   /** The blobs, in order. */

@@ -15,6 +15,7 @@ const COMMANDS: &[&str] = &[
     "pull",
     "ack",
     "last_cursor",
+    "blob_states",
     "subscribe",
     "unsubscribe",
     "status",

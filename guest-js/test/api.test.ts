@@ -46,6 +46,7 @@ describe('every function asks for its command', () => {
   const calls: [string, () => Promise<unknown>, Record<string, unknown>][] = [
     ['ack', () => sync.ack(3), { cursor: 3 }],
     ['last_cursor', () => sync.lastCursor({ profile: 'work' }), { profile: 'work' }],
+    ['blob_states', () => sync.blobStates([1, 2]), { cursors: [1, 2] }],
     ['status', () => sync.status(), {}],
     ['connect', () => sync.connect(), {}],
     ['disconnect', () => sync.disconnect(), {}],

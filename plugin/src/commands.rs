@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sync_bridge::{
     Backend, BridgeError, Event, Invite, Joined, PairRequest, PairingEvent,
-    dto::{Configuration, Device, Finding, Membership, Pushed, Status},
+    dto::{BlobState, Configuration, Device, Finding, Membership, Pushed, Status},
 };
 use tauri::{
     Runtime, State, Webview,
@@ -141,6 +141,15 @@ pub(crate) async fn pull(
 #[tauri::command]
 pub(crate) async fn ack(plugin: State<'_, Plugin>, cursor: u64, profile: Option<String>) -> Result<()> {
     plugin.profile(profile)?.ack(cursor).await
+}
+
+#[tauri::command]
+pub(crate) async fn blob_states(
+    plugin: State<'_, Plugin>,
+    cursors: Vec<u64>,
+    profile: Option<String>,
+) -> Result<Vec<BlobState>> {
+    plugin.profile(profile)?.blob_states(cursors).await
 }
 
 #[tauri::command]

@@ -157,6 +157,7 @@ impl Builder {
                 commands::pull,
                 commands::ack,
                 commands::last_cursor,
+                commands::blob_states,
                 commands::subscribe,
                 commands::unsubscribe,
                 commands::status,

@@ -126,6 +126,15 @@ fn a_device_says_how_far_it_has_received_and_applied() {
     phone.run(&["push", "four", "--wait", "all"]).ok();
     assert_eq!(says(&of(&phone, &laptop_id)), (Some(3), Some(3), Some(1)));
     assert_eq!(says(&of(&phone, &phone_id)), (Some(4), Some(0), Some(0)), "of itself it knows");
+    let blobs = |on: &Device, after: &str| on.run(&["status", "--blobs", "--after-cursor", after]).ok();
+    let holders =
+        |blob: &Value| ["relays", "received_by", "applied_by"].map(|key| blob[key].as_array().map_or(0, Vec::len));
+    let of_phone = blobs(&phone, "2");
+    assert_eq!(of_phone.iter().map(holders).collect::<Vec<_>>(), [[1, 1, 1], [1, 0, 0]]);
+    assert_eq!((&of_phone[0]["own"], &of_phone[0]["relays_configured"]), (&true.into(), &1.into()));
+    assert_eq!(of_phone[0]["received_by"][0], laptop_id.as_str());
+    let at_laptop = blobs(&laptop, "0");
+    assert_eq!(holders(&at_laptop[0]), [0, 1, 1], "who pushed it has it, and where else is that one's to know");
     // What it was told it knows without a relay, and a relay that lost everything is told again.
     relay.kill();
     let offline = phone.run(&["devices", "--offline"]).ok();

@@ -431,6 +431,49 @@ pub struct Configuration {
     pub name: String,
 }
 
+/// Where a blob of the local log is, as far as this device can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlobState {
+    /// Its place in this device's log.
+    pub cursor: u64,
+    /// What its push returned.
+    pub push_id: String,
+    /// Who pushed it.
+    pub sender: String,
+    /// That is this device.
+    pub own: bool,
+    /// Of an own blob: the relays that have it on their disks.
+    pub relays: Vec<String>,
+    /// How many relays are configured.
+    pub relays_configured: u64,
+    /// Other members that have it on their disks.
+    pub received_by: Vec<String>,
+    /// Those among them whose apps have acknowledged it.
+    pub applied_by: Vec<String>,
+    /// Other members that have given it up for lost.
+    pub lost_by: Vec<String>,
+}
+
+impl From<client::BlobState> for BlobState {
+    fn from(state: client::BlobState) -> Self {
+        fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
+            ids.iter().map(T::to_string).collect()
+        }
+        Self {
+            cursor: state.cursor.get(),
+            push_id: state.push_id.to_string(),
+            sender: state.sender.to_string(),
+            own: state.own,
+            relays: texts(&state.relays),
+            relays_configured: state.relays_configured as u64,
+            received_by: texts(&state.received_by),
+            applied_by: texts(&state.applied_by),
+            lost_by: texts(&state.lost_by),
+        }
+    }
+}
+
 /// What was found of one of the things that sync rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

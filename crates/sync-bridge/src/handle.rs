@@ -12,7 +12,7 @@ use sync_client::{self as client, ClientError, DeviceId, ErrorCode, LocalCursor,
 use tokio::sync::broadcast;
 
 use crate::{
-    dto::{Configuration, Device, Finding, Membership, Page, PushOptions, Pushed, Status},
+    dto::{BlobState, Configuration, Device, Finding, Membership, Page, PushOptions, Pushed, Status},
     error::BridgeError,
     event::{self, EVENTS_MAX, Event, Subscription},
     pairing::{Begun, Desk, Invite, Joined, Listener, PairRequest, PairingEvent},
@@ -302,6 +302,18 @@ impl SyncHandle {
     /// As [`Self::pull`].
     pub fn ack(&self, cursor: u64) -> Answer<()> {
         self.with_client(move |_, client| async move { Ok(client.ack(LocalCursor::new(cursor)).await?) })
+    }
+
+    /// How far blobs of the local log got: on which relays, on which devices. In the order in which they are asked for; a
+    /// cursor that is none of the log's is left out.
+    ///
+    /// # Errors
+    /// `invalid_argument` for more than 1,000, `no_group`, `local_storage`, and those of opening the profile.
+    pub fn blob_states(&self, cursors: Vec<u64>) -> Answer<Vec<BlobState>> {
+        self.with_client(move |_, client| async move {
+            let cursors: Vec<_> = cursors.into_iter().map(LocalCursor::new).collect();
+            Ok(client.blob_states(&cursors).await?.into_iter().map(BlobState::from).collect())
+        })
     }
 
     /// The highest cursor that the app acknowledged.

@@ -248,6 +248,53 @@ impl Display for Status {
     }
 }
 
+/// `status --blobs`
+#[derive(Debug, Serialize)]
+pub(crate) struct BlobState {
+    pub(crate) cursor: u64,
+    pub(crate) push_id: String,
+    pub(crate) sender: String,
+    pub(crate) own: bool,
+    pub(crate) relays: Vec<String>,
+    pub(crate) relays_configured: usize,
+    pub(crate) received_by: Vec<String>,
+    pub(crate) applied_by: Vec<String>,
+    pub(crate) lost_by: Vec<String>,
+}
+
+impl From<sync_client::BlobState> for BlobState {
+    fn from(state: sync_client::BlobState) -> Self {
+        let texts = |ids: &[sync_client::DeviceId]| ids.iter().map(ToString::to_string).collect();
+        Self {
+            cursor: state.cursor.get(),
+            push_id: state.push_id.to_string(),
+            sender: state.sender.to_string(),
+            own: state.own,
+            relays: state.relays.iter().map(ToString::to_string).collect(),
+            relays_configured: state.relays_configured,
+            received_by: texts(&state.received_by),
+            applied_by: texts(&state.applied_by),
+            lost_by: texts(&state.lost_by),
+        }
+    }
+}
+
+impl Display for BlobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>6}  {}", self.cursor, if self.own { "own" } else { short(&self.sender) })?;
+        if self.own {
+            write!(f, ", on {} of {} relays", self.relays.len(), self.relays_configured)?;
+        }
+        let devices = |f: &mut fmt::Formatter<'_>, what: &str, ids: &[String]| match ids {
+            [] => Ok(()),
+            ids => write!(f, ", {what} {}", ids.iter().map(|id| short(id)).collect::<Vec<_>>().join(" ")),
+        };
+        devices(f, "received by", &self.received_by)?;
+        devices(f, "applied by", &self.applied_by)?;
+        devices(f, "lost for", &self.lost_by)
+    }
+}
+
 /// `ack`
 #[derive(Debug, Serialize)]
 pub(crate) struct Acked {

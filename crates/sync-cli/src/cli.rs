@@ -195,6 +195,12 @@ pub(crate) struct StatusArgs {
     /// Say what is known here, and ask no relay
     #[arg(long)]
     pub(crate) offline: bool,
+    /// Say of each blob on which relays and devices it is
+    #[arg(long)]
+    pub(crate) blobs: bool,
+    /// Of those after this cursor
+    #[arg(long, value_name = "CURSOR", default_value_t = 0, requires = "blobs")]
+    pub(crate) after_cursor: u64,
 }
 
 #[derive(Args, Debug)]

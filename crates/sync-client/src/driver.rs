@@ -269,6 +269,14 @@ impl Driver {
                 };
                 let _ = answer.send(devices);
             }
+            (Command::Holders { places, answer }, _) => {
+                let _ = answer.send(match &self.core {
+                    Core::Running(engine) => {
+                        Ok(places.iter().map(|(sender, seq)| engine.holders(sender, *seq)).collect())
+                    }
+                    Core::Down { code, .. } => Err(*code),
+                });
+            }
             (Command::Close, _) => unreachable!("the loop ends on it"),
         }
     }

@@ -25,6 +25,7 @@
 //! **Absent on purpose:** decisions. When to send, what to believe and what to call synced is sync-core's to say, where
 //! it can be simulated; here is what a simulation has no part in.
 
+mod blob_state;
 mod callers;
 mod checkup;
 mod client;
@@ -52,6 +53,7 @@ mod status;
 mod store;
 mod transport;
 
+pub use blob_state::{BLOB_STATES_MAX, BlobState};
 pub use checkup::{Check, Finding, Verdict};
 pub use client::SyncClient;
 pub use config::{OpenOptions, ProfileConfig, PushOptions, RelayBackend, Wait};

@@ -1,6 +1,6 @@
 //! What a person is told. Computed from what is known, never from the absence of an error.
 
-use sync_types::{BlobId, ErrorCode, LocalCursor, LogId, RelayCursor, RelayId};
+use sync_types::{BlobId, DeviceId, ErrorCode, LocalCursor, LogId, RelayCursor, RelayId};
 
 use crate::{event::ParkReason, heads::Contradiction, receipt::Receipt, roster::Member};
 
@@ -105,6 +105,19 @@ pub struct Status {
     pub identity_reused: bool,
     /// This device was removed from the group. It syncs no more; what it had is still here.
     pub removed: bool,
+}
+
+/// Who has an envelope, as far as this device can tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// Relays that have it on their disks. Known of this device's own envelopes alone.
+    pub relays: Vec<RelayId>,
+    /// Other members that have it on their disks.
+    pub received: Vec<DeviceId>,
+    /// Those among them whose apps have applied it.
+    pub applied: Vec<DeviceId>,
+    /// Other members that have given it up for lost.
+    pub lost: Vec<DeviceId>,
 }
 
 /// A device of the group, as far as this one can tell.

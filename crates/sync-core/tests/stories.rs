@@ -1,7 +1,7 @@
 //! Stories about one device, one relay, one thing going wrong at a time.
 
 use bytes::Bytes;
-use sync_core::{Badge, Connection, Event, receipt::Reached, sim::Story};
+use sync_core::{Badge, Connection, Event, receipt::Reached, sim::Story, status::Holders};
 use sync_types::Seq;
 
 #[test]
@@ -565,6 +565,27 @@ fn a_device_says_what_it_has_once_things_are_quiet_and_again_when_its_app_has_ap
 }
 
 #[test]
+fn where_an_own_blob_is_follows_from_what_relays_and_devices_say() {
+    let mut net = Story::new(3, 3);
+    net.wait_ms(60_000);
+    net.cut(0, 2);
+    net.set_online(2, false);
+    net.wait_ms(6_000);
+    net.push(0);
+    assert_eq!(net.holders_of_newest(0), Holders::default(), "it is on this device's disk alone");
+    net.wait_ms(10_000);
+    let holders = net.holders_of_newest(0);
+    assert_eq!((holders.relays.len(), holders.received.len(), holders.applied.len()), (2, 1, 0));
+    net.app_reads_all(1);
+    net.set_online(2, true);
+    net.mend(0, 2);
+    net.wait_ms(120_000);
+    let holders = net.holders_of_newest(0);
+    assert_eq!((holders.relays.len(), holders.received.len(), holders.applied.len()), (3, 2, 1));
+    assert!(holders.lost.is_empty());
+}
+
+#[test]
 fn what_a_device_has_it_says_before_it_goes_offline() {
     let mut net = Story::new(2, 1);
     net.wait_ms(60_000);
@@ -590,6 +611,7 @@ fn what_expired_before_it_came_is_no_reason_to_look_behind_for_ever() {
     let (received, _, missing) = said(net.says(0, 1)).expect("it has said so");
     assert_eq!(received, net.own_head(0), "nothing follows that would show it");
     assert_eq!(missing, 1);
+    assert_eq!(net.holders_of_newest(0).lost.len(), 1);
     assert!(net.told(1).iter().any(|event| matches!(event, Event::Gap { .. })));
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sync_client::{Status, SyncClient};
+use sync_client::{BLOB_STATES_MAX, LocalCursor, Status, SyncClient};
 
 use crate::{
     answer::{self, Contradiction, Parked, Relay},
@@ -22,7 +22,18 @@ pub(super) async fn run(client: &SyncClient, args: &StatusArgs, output: Output) 
         let _ = client.sync(SETTLE_MAX).await;
         progress.finish_and_clear();
     }
-    output.answer(&answer(&client.status()))
+    if args.blobs { blobs(client, args.after_cursor, output).await } else { output.answer(&answer(&client.status())) }
+}
+
+async fn blobs(client: &SyncClient, after: u64, output: Output) -> Result<(), CliError> {
+    let head = client.status().head_cursor.get();
+    let cursors: Vec<_> = (after.saturating_add(1)..=head).map(LocalCursor::new).collect();
+    for cursors in cursors.chunks(BLOB_STATES_MAX) {
+        for state in client.blob_states(cursors).await? {
+            output.answer(&answer::BlobState::from(state))?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn answer(status: &Status) -> answer::Status {

@@ -9,7 +9,11 @@ use sync_core::{
 use sync_types::{ErrorCode, LocalCursor};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::{callers::Answer, store::AddressRow};
+use crate::{
+    blob_state::{HoldersAnswer, Place},
+    callers::Answer,
+    store::AddressRow,
+};
 
 /// What a handle asks of the driver.
 pub(crate) enum Command {
@@ -32,6 +36,8 @@ pub(crate) enum Command {
     Relays { rows: Vec<AddressRow>, answer: Done },
     /// The group's devices.
     Devices { answer: oneshot::Sender<Result<Vec<DeviceStatus>, ErrorCode>> },
+    /// Who has these envelopes.
+    Holders { places: Vec<Place>, answer: HoldersAnswer },
     /// Store what is left to store, say goodbye to the relays, and end.
     Close,
 }

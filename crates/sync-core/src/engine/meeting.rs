@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use sync_types::{DeviceId, RelayId};
+use sync_types::{DeviceId, RelayId, Seq};
 
 use super::Engine;
 use crate::{
     event::{Action, Event, Now},
     inbox::Seen,
     link::Link,
-    status::DeviceStatus,
+    receipt::Reached,
+    status::{DeviceStatus, Holders},
 };
 
 impl Engine {
@@ -27,6 +28,31 @@ impl Engine {
                 this,
             }
         })
+    }
+
+    /// Who has the envelope that a sender sealed as its `seq`th.
+    pub fn holders(&self, sender: &DeviceId, seq: Seq) -> Holders {
+        let mut holders = Holders::default();
+        if *sender == self.context.me {
+            let has = self.links.iter().filter(|link| link.has(seq));
+            holders.relays = has.map(|link| link.relay).collect();
+        }
+        let others = self.context.roster.members().filter(|member| member.device != self.context.me);
+        for device in others.map(|member| member.device) {
+            let said = self.receipts.of(&device).and_then(|signed| signed.receipt.of_sender(sender));
+            let is_missing =
+                |said: &&Reached| said.missing.0.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+            if device == *sender {
+                holders.received.push(device);
+                holders.applied.push(device);
+            } else if said.is_some_and(|said| seq <= said.received && is_missing(&said)) {
+                holders.lost.push(device);
+            } else if let Some(said) = said.filter(|said| seq <= said.received) {
+                holders.received.push(device);
+                holders.applied.extend((seq <= said.applied).then_some(device));
+            }
+        }
+        holders
     }
 
     /// A relay says who is there. A stranger's is nobody's presence.

@@ -13,7 +13,7 @@ use crate::{
     keys::{EpochSecret, GroupKeys, GroupRoot},
     receipt::Reached,
     seal::{self, Draft},
-    status::{Badge, Status},
+    status::{Badge, Holders, Status},
 };
 
 /// Names a device of a story; the first one made the group.
@@ -110,6 +110,13 @@ impl Story {
         let mut devices = state.engine.as_ref().expect("the device runs").devices(state.now(self.0.now_ms));
         let receipt = devices.find(|known| known.member.device == other).and_then(|known| known.receipt)?;
         receipt.of_sender(&self.0.devices[0].id).cloned()
+    }
+
+    /// Who a device takes to have its newest envelope.
+    pub fn holders_of_newest(&self, device: DeviceIndex) -> Holders {
+        let state = &self.0.devices[device];
+        let newest = state.disk.own().last().expect("it has sealed something").seq;
+        state.engine.as_ref().expect("the device runs").holders(&state.id, newest)
     }
 
     /// How many envelopes a device has sealed.
