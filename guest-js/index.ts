@@ -177,3 +177,10 @@ export const configure = (backend?: Backend, options: Options = {}): Promise<Con
  */
 export const doctor = (options: Options & { withinMs?: number } = {}): Promise<Finding[]> =>
   call('doctor', { ...options })
+
+/**
+ * A report for whoever helps, as text: how everything stands, with ids shortened and without names, addresses, payloads and
+ * keys. Looks first, as {@link doctor} does.
+ */
+export const diagnostics = (options: Options & { withinMs?: number } = {}): Promise<string> =>
+  call('diagnostics', { ...options })

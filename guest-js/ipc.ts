@@ -30,6 +30,7 @@ export type Command =
   | 'rotate_key'
   | 'leave_group'
   | 'configure'
+  | 'diagnostics'
   | 'doctor'
 
 /** Asks the plugin, and throws nothing but a {@link SyncError}. */

@@ -26,6 +26,7 @@ const COMMANDS: &[&str] = &[
     "leave_group",
     "configure",
     "doctor",
+    "diagnostics",
 ];
 
 fn main() {

@@ -61,6 +61,7 @@ describe('every function asks for its command', () => {
     ['rotate_key', () => sync.rotateKey(), {}],
     ['leave_group', () => sync.leaveGroup({ force: true }), { force: true }],
     ['configure', () => sync.configure({ tier: 'iroh' }), { backend: { tier: 'iroh' } }],
+    ['diagnostics', () => sync.diagnostics({ withinMs: 5 }), { withinMs: 5 }],
     ['doctor', () => sync.doctor({ withinMs: 5 }), { withinMs: 5 }],
     ['create_invite', () => sync.createInvite(nothing), { channel: expect.anything() }],
     ['join', () => sync.join('ABCD', nothing), { invite: 'ABCD', channel: expect.anything() }],

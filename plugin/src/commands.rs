@@ -212,6 +212,15 @@ pub(crate) async fn doctor(
     plugin.profile(profile)?.checkup(within_ms.map_or(CHECKUP_MAX, Duration::from_millis)).await
 }
 
+#[tauri::command]
+pub(crate) async fn diagnostics(
+    plugin: State<'_, Plugin>,
+    within_ms: Option<u64>,
+    profile: Option<String>,
+) -> Result<String> {
+    plugin.profile(profile)?.diagnostics(within_ms.map_or(CHECKUP_MAX, Duration::from_millis)).await
+}
+
 /// A listener that tells a page. One that is gone is told no more, and what it began ends by itself.
 fn told(channel: Channel<PairingEvent>) -> impl FnMut(PairingEvent) + Send + 'static {
     move |event| drop(channel.send(event))

@@ -168,6 +168,7 @@ impl Builder {
                 commands::leave_group,
                 commands::configure,
                 commands::doctor,
+                commands::diagnostics,
             ])
             .setup(move |app, api| self.set_up(app, &api))
             .on_page_load(|webview, load| {

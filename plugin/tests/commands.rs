@@ -44,7 +44,7 @@ fn each_set_of_permissions_allows_its_own_commands_and_no_others() {
         ),
         (&["sync:pairing"], &["pair", "create_group", "create_invite", "cancel_invite", "join", "approve", "deny"]),
         (&["sync:devices"], &["devices", "rename_device", "remove_device", "rotate_key", "leave_group"]),
-        (&["sync:configure"], &["configure", "doctor"]),
+        (&["sync:configure"], &["configure", "doctor", "diagnostics"]),
         (&["sync:allow-status"], &["status"]),
     ];
     for (granted, allowed) in sets {
@@ -224,6 +224,9 @@ fn a_checkup_says_how_everything_is() {
     let expected =
         [good("keys"), good("store"), good("group"), good("relay"), (json!("relay"), json!("bad")), good("clock")];
     assert_eq!(verdicts(), expected);
+    let report = app.invoke("diagnostics", json!({ "withinMs": 0 })).expect("looks");
+    let report: Value = serde_json::from_str(report.as_str().expect("a text")).expect("JSON");
+    assert_eq!(report["profile"]["relays"].as_array().map(Vec::len), Some(2), "{report}");
 }
 
 #[test]

@@ -127,6 +127,42 @@ fn a_checkup_says_what_is_wrong_and_with_what() {
     assert_eq!(verdicts(&locked_out.lines), [bad("keys")]);
 }
 
+#[test]
+fn a_report_for_whoever_helps_says_how_it_stands_and_nothing_of_whom() {
+    let scratch = Scratch::new();
+    let (mut first, second) = (relay(&scratch, "first"), relay(&scratch, "second"));
+    let (phone, laptop) = paired(&scratch, first.url());
+    phone.run(&["relay", "add", second.url()]).ok();
+    phone.push("a secret word");
+    laptop.sync();
+    phone.settles();
+    first.stop();
+    let report = phone.run(&["diagnostics"]).only_line();
+    let codes: Vec<_> = report["findings"].as_array().expect("a list").iter().map(|found| &found["code"]).collect();
+    assert_eq!(codes, [&Value::Null, &Value::Null, &Value::Null, &"offline".into(), &Value::Null, &Value::Null]);
+    let profile = &report["profile"];
+    assert_eq!((&profile["status"]["head_cursor"], &profile["secrets"]), (&1.into(), &"file".into()));
+    let relays = profile["relays"].as_array().expect("a list");
+    assert_eq!(relays.iter().map(|relay| relay["connection"] == "connected").collect::<Vec<_>>(), [false, true]);
+    assert_eq!(profile["devices"].as_array().map(Vec::len), Some(2));
+    assert!(profile["store_bytes"].as_u64().is_some_and(|bytes| bytes > 10_000), "{report}");
+
+    let text = report.to_string();
+    let devices = phone.run(&["devices", "--offline"]).ok();
+    let named = devices.iter().flat_map(|device| ["device_id", "name"].map(|key| device[key].clone()));
+    let named: Vec<_> = named.map(|value| value.as_str().expect("a text").to_owned()).collect();
+    let port = |relay: &Relay| relay.url().rsplit(':').next().expect("a port").to_owned();
+    let secret =
+        ["a secret word".to_owned(), port(&first), port(&second), first.id().to_owned(), "127.0.0.1".to_owned()];
+    for word in named.iter().chain(&secret) {
+        assert!(!text.contains(word.as_str()), "{word} in {text}");
+    }
+
+    std::fs::remove_file(phone.profile().join("secrets.key")).expect("its keys are in a file");
+    let report = phone.run(&["diagnostics"]).only_line();
+    assert_eq!((&report["fails_with"], &report["profile"]), (&"key_missing".into(), &Value::Null));
+}
+
 /// Two people write a document on two devices, a third reads along. Of three relays one loses all it has, one is put back
 /// to a copy made at the start, one is away for a third of the time.
 #[test]

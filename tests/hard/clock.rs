@@ -104,8 +104,8 @@ impl Story {
         let under = |who: Whose| if who == whose { clock.entrance() } else { Vec::new() };
         let setup = RelaySetup { config: CLEANUPS, entrance: &under(Whose::Relay), ..RelaySetup::default() };
         let relay = relay(&scratch, setup);
-        let phone = Member::new(&scratch, "phone", relay.url(), under(Whose::Device));
-        let laptop = Member::new(&scratch, "laptop", relay.url(), Vec::new());
+        let phone = Member::new(&scratch, "phone", &[relay.url()], under(Whose::Device));
+        let laptop = Member::new(&scratch, "laptop", &[relay.url()], Vec::new());
         pairing(&phone.device, &laptop.device);
         let mut story = Self { whose, clock, relay, phone, laptop, scratch };
         let seen_s = story.offset_s();
@@ -166,7 +166,7 @@ impl Story {
         self.laptop.close();
         self.relay.stop();
         self.relay.restart();
-        let mut tablet = Member::new(&self.scratch, "tablet", self.relay.url(), Vec::new());
+        let mut tablet = Member::new(&self.scratch, "tablet", &[self.relay.url()], Vec::new());
         pairing(&self.phone.device, &tablet.device);
         tablet.device.sync();
         tablet.read_log();
@@ -180,7 +180,7 @@ impl Story {
     fn end(mut self) {
         self.phone.close();
         self.laptop.close();
-        assert_all_well(&self.relay, &mut [&mut self.phone, &mut self.laptop]);
+        assert_all_well(std::slice::from_ref(&self.relay), &mut [&mut self.phone, &mut self.laptop]);
         drop(self.scratch);
     }
 }

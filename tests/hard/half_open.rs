@@ -62,8 +62,8 @@ impl Story {
     fn begin(wire: &Wire) -> Self {
         let scratch = Scratch::new();
         let relay = relay(&scratch, RelaySetup { host: wire.host(), ..RelaySetup::default() });
-        let phone = Member::new(&scratch, "phone", relay.url(), wire.entrance());
-        let laptop = Member::new(&scratch, "laptop", relay.url(), Vec::new());
+        let phone = Member::new(&scratch, "phone", &[relay.url()], wire.entrance());
+        let laptop = Member::new(&scratch, "laptop", &[relay.url()], Vec::new());
         pairing(&phone.device, &laptop.device);
         let mut story = Self { _scratch: scratch, relay, phone, laptop };
         story.phone.open();
@@ -99,6 +99,6 @@ impl Story {
         self.phone.close();
         self.laptop.close();
         eventually("no session is left behind", LIMIT, || (self.connections() == 0).then_some(()));
-        assert_all_well(&self.relay, &mut [&mut self.phone, &mut self.laptop]);
+        assert_all_well(std::slice::from_ref(&self.relay), &mut [&mut self.phone, &mut self.laptop]);
     }
 }

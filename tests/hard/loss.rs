@@ -35,8 +35,8 @@ fn a_narrow_wire() {
 fn talk_across(wire: &mut Wire, worsen: impl FnOnce(&mut Wire)) {
     let scratch = Scratch::new();
     let relay = relay(&scratch, RelaySetup { host: wire.host(), ..RelaySetup::default() });
-    let mut phone = Member::new(&scratch, "phone", relay.url(), wire.entrance());
-    let mut laptop = Member::new(&scratch, "laptop", relay.url(), Vec::new());
+    let mut phone = Member::new(&scratch, "phone", &[relay.url()], wire.entrance());
+    let mut laptop = Member::new(&scratch, "laptop", &[relay.url()], Vec::new());
     pairing(&phone.device, &laptop.device);
     worsen(wire);
     phone.open();
@@ -50,7 +50,7 @@ fn talk_across(wire: &mut Wire, worsen: impl FnOnce(&mut Wire)) {
     }
     phone.close();
     laptop.close();
-    assert_all_well(&relay, &mut [&mut phone, &mut laptop]);
+    assert_all_well(std::slice::from_ref(&relay), &mut [&mut phone, &mut laptop]);
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn a_cut_wire_is_offline_and_never_synced() {
     on_a_wire("loss::a_cut_wire_is_offline_and_never_synced", |wire| {
         let scratch = Scratch::new();
         let relay = relay(&scratch, RelaySetup { host: wire.host(), ..RelaySetup::default() });
-        let mut phone = Member::new(&scratch, "phone", relay.url(), wire.entrance());
-        let mut laptop = Member::new(&scratch, "laptop", relay.url(), Vec::new());
+        let mut phone = Member::new(&scratch, "phone", &[relay.url()], wire.entrance());
+        let mut laptop = Member::new(&scratch, "laptop", &[relay.url()], Vec::new());
         pairing(&phone.device, &laptop.device);
         phone.device.sync();
         laptop.open();
@@ -83,7 +83,7 @@ fn a_cut_wire_is_offline_and_never_synced() {
             laptop.hear(&Totals::from([(phone.name(), phone.said()), (laptop.name(), laptop.said())]));
         }
         laptop.close();
-        assert_all_well(&relay, &mut [&mut phone, &mut laptop]);
+        assert_all_well(std::slice::from_ref(&relay), &mut [&mut phone, &mut laptop]);
     });
 }
 

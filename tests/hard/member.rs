@@ -43,11 +43,14 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// A device without a group that knows this relay, and is started by these words.
-    pub(crate) fn new(scratch: &Scratch, name: &'static str, relay: &str, entrance: Vec<String>) -> Self {
+    /// A device without a group that knows these relays, and is started by these words.
+    pub(crate) fn new(scratch: &Scratch, name: &'static str, relays: &[&str], entrance: Vec<String>) -> Self {
         let mut device = Device::uninitialised(scratch, name, "trace");
         device.enter_by(entrance);
-        device.run(&["init", "--name", &format!("{NAME} {name}"), "--relay", relay, "--secrets", "file"]).only_line();
+        let name_it = format!("{NAME} {name}");
+        let relays = relays.iter().flat_map(|relay| ["--relay", relay]);
+        let init: Vec<_> = ["init", "--name", &name_it, "--secrets", "file"].into_iter().chain(relays).collect();
+        device.run(&init).only_line();
         Self {
             name,
             device,
@@ -246,8 +249,8 @@ pub(crate) fn assert_modest(process: u32) {
 
 /// Everybody has heard everything, says so, and left nothing readable in any log.
 ///
-/// The members are offline, the relay is up and can be reached.
-pub(crate) fn assert_all_well(relay: &Relay, members: &mut [&mut Member]) {
+/// The members are offline, the relays are up and can be reached.
+pub(crate) fn assert_all_well(relays: &[Relay], members: &mut [&mut Member]) {
     let totals: Totals = members.iter().map(|member| (member.name, member.said)).collect();
     assert!(totals.values().sum::<usize>() > 0, "somebody said something");
     // Each once, so that everybody has sent what is to be sent; then once more.
@@ -264,24 +267,26 @@ pub(crate) fn assert_all_well(relay: &Relay, members: &mut [&mut Member]) {
     for member in members.iter() {
         member.assert_log_holds(&totals);
     }
-    assert_modest(relay.process().id());
+    relays.iter().for_each(|relay| assert_modest(relay.process().id()));
     let devices: Vec<&Device> = members.iter().map(|member| &member.device).collect();
-    assert_nothing_readable(relay, &devices);
+    assert_nothing_readable(relays, &devices);
 }
 
-fn assert_nothing_readable(relay: &Relay, devices: &[&Device]) {
+fn assert_nothing_readable(relays: &[Relay], devices: &[&Device]) {
     let mut search = Search::default();
     search.plant("a word", CANARY.as_bytes());
     search.plant("a name", NAME.as_bytes());
     search.proves();
-    let relay_log = relay.log_file();
-    let logs: Vec<_> = devices.iter().map(|device| (device.log_file(), "sync_client")).collect();
-    for (log, ours) in logs.into_iter().chain([(relay_log.as_path(), "sync_relay")]) {
+    let relay_logs: Vec<_> = relays.iter().map(Relay::log_file).collect();
+    let logs = devices.iter().map(|device| (device.log_file(), "sync_client"));
+    for (log, ours) in logs.chain(relay_logs.iter().map(|log| (log.as_path(), "sync_relay"))) {
         let found = search.find(&[log]);
         assert!(found.is_empty(), "readable in a log: {found:#?}");
         let text = String::from_utf8_lossy(&fs::read(log).expect("a log is there")).into_owned();
         assert!(text.contains("TRACE") && text.contains(ours), "{} does not say everything", log.display());
     }
-    let found = search.find(&[&relay.data()]);
-    assert!(found.is_empty(), "readable at the relay: {found:#?}");
+    for relay in relays {
+        let found = search.find(&[&relay.data()]);
+        assert!(found.is_empty(), "readable at a relay: {found:#?}");
+    }
 }

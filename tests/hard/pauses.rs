@@ -70,7 +70,7 @@ impl Story {
     fn begin() -> Self {
         let scratch = Scratch::new();
         let relay = relay(&scratch, RelaySetup::default());
-        let member = |name| Member::new(&scratch, name, relay.url(), Vec::new());
+        let member = |name| Member::new(&scratch, name, &[relay.url()], Vec::new());
         let (phone, laptop, tablet) = (member("phone"), member("laptop"), member("tablet"));
         pairing(&phone.device, &laptop.device);
         pairing(&phone.device, &tablet.device);
@@ -97,6 +97,6 @@ impl Story {
         self.phone.close();
         self.laptop.close();
         self.tablet.close();
-        assert_all_well(&self.relay, &mut [&mut self.phone, &mut self.laptop, &mut self.tablet]);
+        assert_all_well(std::slice::from_ref(&self.relay), &mut [&mut self.phone, &mut self.laptop, &mut self.tablet]);
     }
 }

@@ -399,6 +399,29 @@ impl SyncHandle {
         })
     }
 
+    /// A report for whoever helps, as text: how everything stands, with ids shortened and without names, addresses, payloads
+    /// and keys. Looks first, as [`Self::checkup`] does.
+    ///
+    /// # Errors
+    /// `closed`, `local_storage`, `store_corrupt`.
+    pub fn diagnostics(&self, within: Duration) -> Answer<String> {
+        let looked = self.with_client(move |shared, client| async move {
+            let found = client.diagnostics(within).await;
+            if !shared.wants() && client.device_id().is_ok() {
+                client.disconnect().await?;
+            }
+            Ok(found?.to_text())
+        });
+        Answer::to(async move {
+            match looked.await {
+                Err(BridgeError::Client(error)) if error.code() != ErrorCode::Closed => {
+                    Ok(client::Diagnostics::of_failure(&error).to_text())
+                }
+                looked => looked,
+            }
+        })
+    }
+
     /// Uses another backend from now on, if one is given, and says how the profile is set up.
     ///
     /// # Errors

@@ -53,6 +53,8 @@ pub(crate) enum Command {
     LeaveGroup(LeaveGroupArgs),
     /// Look at everything that sync rests on, and say what to do about what is wrong
     Doctor,
+    /// Print a report for whoever helps: how everything stands, without names, addresses and keys
+    Diagnostics,
     /// Choose the relays that carry this device's blobs; every blob goes to all of them
     #[command(subcommand)]
     Relay(RelayCommand),

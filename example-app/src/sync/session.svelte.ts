@@ -3,6 +3,7 @@
 import {
   type Configuration,
   configure,
+  diagnostics,
   doctor,
   type Finding,
   leaveGroup,
@@ -127,6 +128,11 @@ export class Session {
   /** Looks what is wrong, if anything is. */
   checkup(): Promise<Finding[]> {
     return doctor()
+  }
+
+  /** The same for whoever helps, as text: nothing in it says who or what it is about. */
+  report(): Promise<string> {
+    return diagnostics()
   }
 
   #hear(event: SyncEvent): void {

@@ -2,6 +2,7 @@
 
 mod ack;
 mod devices;
+mod diagnostics;
 mod doctor;
 mod init;
 mod leave_group;
@@ -77,6 +78,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
             with_client(&profile, Net::Used, async |client| leave_group::run(client, &args, output).await).await
         }
         Command::Doctor => doctor::run(&profile, output).await,
+        Command::Diagnostics => diagnostics::run(&profile, output).await,
         Command::Relay(command) => {
             let net = relay::net(&command);
             with_client(&profile, net, async |client| relay::run(client, &command, output).await).await

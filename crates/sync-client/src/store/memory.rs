@@ -216,6 +216,11 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn bytes(&self) -> Result<u64, StoreError> {
+        let held = &self.state.lock().expect("no panics here").held;
+        Ok(held.iter().map(|row| row.envelope.len() as u64).sum())
+    }
+
     async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError> {
         let state = self.state.lock().expect("no panics here");
         let mut lacks = Lacks::default();

@@ -165,6 +165,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Looks whether all of it is as it was written: [`StoreError::Corrupt`] if it isn't.
     async fn check(&self) -> Result<(), StoreError>;
 
+    /// Bytes of the whole database.
+    async fn bytes(&self) -> Result<u64, StoreError>;
+
     /// What blobs of the local log a device lacks, going by what it says of each sender.
     async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError>;
 

@@ -230,6 +230,12 @@ impl Store for SqliteStore {
         if said == "ok" { Ok(()) } else { Err(StoreError::Corrupt) }
     }
 
+    async fn bytes(&self) -> Result<u64, StoreError> {
+        let pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+        let bytes: i64 = sqlx::query_scalar(pages).fetch_one(&self.readers).await?;
+        Ok(bytes.cast_unsigned())
+    }
+
     async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError> {
         read::lacks(&self.readers, device, reached).await
     }
