@@ -1,7 +1,7 @@
 /** The way between the store and the sync, against a plugin in memory. */
 
 import { clearMocks } from '@tauri-apps/api/mocks'
-import type { SyncError } from 'tauri-plugin-sync-api'
+import type { Relay, SyncError } from 'tauri-plugin-sync-api'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import * as Y from 'yjs'
 
@@ -177,7 +177,7 @@ test('a gap asks the other devices for everything, once, and who is asked publis
   expect(plugin.pushed).toHaveLength(3)
 })
 
-const relay = {
+const relay: Relay = {
   relayId: 'r',
   connection: 'connected',
   pending: 0,
@@ -185,4 +185,4 @@ const relay = {
   refilling: false,
   problem: null,
   contradictions: [],
-} as const
+}

@@ -80,6 +80,22 @@ test('what waits of one note goes as one, past other notes, and large ones go al
   expect((await pushAll()).map((text) => text.slice(0, 6))).toEqual(['a: one', 'b: xxx', 'b: y'])
 })
 
+test('the newest blob of a note is known, unless something newer of it is to be pushed', async () => {
+  await store.adopt('group')
+  await store.save({ note: A, update: saying('mine') })
+  expect(await store.newestOf(A)).toBeUndefined()
+  await pushAll()
+  expect(await store.newestOf(A)).toBe(1)
+  const payload = encode({ note: A, update: saying('theirs') })
+  await store.apply('group', [{ cursor: 7, payload, own: false }])
+  expect(await store.newestOf(A)).toBe(7)
+  await store.save({ note: A, update: saying('mine again') })
+  await store.save({ note: B, update: saying('another') })
+  expect(await store.newestOf(A)).toBeUndefined()
+  await store.adopt(null)
+  expect(await store.newestOf(A)).toBeUndefined()
+})
+
 test('blobs are applied with their cursor, again without effect, and not for a group that was left', async () => {
   await store.adopt('group')
   const blob = { cursor: 3, own: false, payload: encode({ note: A, update: saying('theirs') }) }

@@ -1,9 +1,9 @@
 /** What people are told. */
 
-import { type Device, ERROR_CODES, SyncError } from 'tauri-plugin-sync-api'
+import { type BlobState, type Device, ERROR_CODES, type Relay, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
-import { errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, seenWords, statusSentence } from '../src/sync/words.js'
+import { errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, seenWords, statusSentence, whereSentence } from '../src/sync/words.js'
 import { status } from './support/plugin.js'
 
 test.each([...ERROR_CODES])('%s is a sentence', (code) => {
@@ -18,13 +18,13 @@ test('how it stands: what counts most comes first', () => {
   const paired = status({ groupId: 'g' })
   expect(statusSentence({ ...paired, badge: 'pending', pending: 2, unread: 3 })).toBe('Syncing: 2 to send, 3 to receive.')
   expect(statusSentence({ ...paired, badge: 'failed', removed: true })).toContain('removed')
-  const full = { relayId: 'r', connection: 'connected', pending: 1, unread: 0, refilling: false, problem: 'group_full', contradictions: [] } as const
+  const full: Relay = { relayId: 'r', connection: 'connected', pending: 1, unread: 0, refilling: false, problem: 'group_full', contradictions: [] }
   expect(statusSentence({ ...paired, badge: 'failed', relays: [full] })).toContain('no more room')
   expect(statusSentence({ ...paired, badge: 'failed', parked: [{ blobId: 'b', reason: 'too_new' }] })).toContain('1 change from')
 })
 
 test('a relay that lost something is named, and what became of it', () => {
-  const relay = { relayId: 'b', connection: 'connected', pending: 0, unread: 0, refilling: true, problem: null, contradictions: [] } as const
+  const relay: Relay = { relayId: 'b', connection: 'connected', pending: 0, unread: 0, refilling: true, problem: null, contradictions: [] }
   const relays = [{ ...relay, relayId: 'a', refilling: false }, relay]
   expect(forgetfulSentence('b', relays)).toMatch(/^Relay 2 had lost .* is giving back all it has\.$/)
   expect(forgetfulSentence('a', relays)).toContain('Relay 1 had lost')
@@ -38,6 +38,21 @@ test('a relay that shows two devices different things is named', () => {
   expect(relaySentence({ ...relay, contradictions: [withheld] })).toContain('shows this device less than')
   const forked = { ...withheld, kind: 'forked' } as const
   expect(relaySentence({ ...relay, contradictions: [withheld, forked] })).toContain('something else than')
+})
+
+test('where a note is', () => {
+  const device = (deviceId: string, name: string): Device => ({
+    deviceId, name, platform: 'linux', joinedBy: null, joinedAt: 0, online: false, lastSeen: null, receivedUpTo: null, appliedUpTo: null, behind: null, lost: 0, this: deviceId === 'me',
+  })
+  const devices = [device('me', 'Desk'), device('a', 'Phone'), device('b', 'Laptop')]
+  const own: BlobState = { cursor: 1, pushId: 'p', sender: 'me', own: true, relays: ['r'], relaysConfigured: 3, receivedBy: [], appliedBy: [], lostBy: [] }
+  expect(whereSentence(own, devices)).toBe('On 1 of 3 relays, and on no other device yet.')
+  expect(whereSentence({ ...own, relays: [], relaysConfigured: 1 }, devices)).toBe('On this device only.')
+  expect(whereSentence({ ...own, relaysConfigured: 1, receivedBy: ['a'] }, devices)).toBe('On the relay and on Phone; not on Laptop yet.')
+  expect(whereSentence({ ...own, relays: ['r', 's', 't'], receivedBy: ['a', 'b'] }, devices)).toBe('On all 3 relays and on Phone and Laptop.')
+  const theirs = { ...own, sender: 'a', own: false, relays: [], receivedBy: ['a'] }
+  expect(whereSentence(theirs, devices)).toBe('Last changed on Phone; not on Laptop yet, as far as it has said.')
+  expect(whereSentence({ ...theirs, receivedBy: ['a', 'b'] }, devices)).toBe('Last changed on Phone; on all your devices.')
 })
 
 test('what a checkup found says what it is about, and what to do', () => {

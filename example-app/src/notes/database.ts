@@ -40,6 +40,8 @@ export interface Schema extends DBSchema {
   /** Blobs that this version can't read, by cursor: a newer one may. */
   aside: { key: number; value: Uint8Array }
   place: { key: 'sync'; value: Place }
+  /** For each note the cursor of the newest blob that changed it. */
+  newest: { key: string; value: number }
 }
 
 /** The open store. */
@@ -47,8 +49,10 @@ export type Database = IDBPDatabase<Schema>
 
 /** Opens it, or makes it. */
 export function openDatabase(name: string, onOutdated: () => void): Promise<Database> {
-  return openDB<Schema>(name, 1, {
-    upgrade(db) {
+  return openDB<Schema>(name, 2, {
+    upgrade(db, before) {
+      db.createObjectStore('newest')
+      if (before > 0) return
       db.createObjectStore('notes', { keyPath: 'id' })
       db.createObjectStore('outbox', { autoIncrement: true })
       db.createObjectStore('sent', { keyPath: 'pushId' })

@@ -96,10 +96,13 @@ export class NoteStore {
 
   /** The sync has it: it has to be pushed no more, and is known to be on its way. */
   async pushed(parcel: Parcel, pushId: string, cursor: number): Promise<void> {
-    const tx = this.#db.transaction(['outbox', 'sent', 'place'], 'readwrite')
+    const tx = this.#db.transaction(['outbox', 'sent', 'place', 'newest'], 'readwrite')
     await Promise.all(parcel.keys.map((key) => tx.objectStore('outbox').delete(key)))
     const { group } = (await tx.objectStore('place').get('sync')) ?? NOWHERE
-    if (group !== null) await tx.objectStore('sent').put({ pushId, note: parcel.note, cursor })
+    if (group !== null) {
+      await tx.objectStore('sent').put({ pushId, note: parcel.note, cursor })
+      await tx.objectStore('newest').put(cursor, parcel.note)
+    }
     await tx.done
   }
 
@@ -125,6 +128,14 @@ export class NoteStore {
     return new Set([...waiting, ...sent].map(({ note }) => note))
   }
 
+  /** The cursor of the newest blob that changed a note; undefined if none did, or a newer change is still to be pushed. */
+  async newestOf(note: string): Promise<number | undefined> {
+    const tx = this.#db.transaction(['outbox', 'newest'])
+    const [waiting, cursor] = await Promise.all([tx.objectStore('outbox').getAll(), tx.objectStore('newest').get(note)])
+    await tx.done
+    return waiting.some((change) => change.note === note) ? undefined : cursor
+  }
+
   /** Something waits to be pushed. */
   async owes(): Promise<boolean> {
     return (await this.#db.count('outbox')) > 0
@@ -137,7 +148,7 @@ export class NoteStore {
    * a group that the device has left meanwhile are not applied: undefined.
    */
   async apply(group: string, blobs: Arrived[]): Promise<Applied | undefined> {
-    const tx = this.#db.transaction(['notes', 'aside', 'place'], 'readwrite')
+    const tx = this.#db.transaction(['notes', 'aside', 'place', 'newest'], 'readwrite')
     const place = (await tx.objectStore('place').get('sync')) ?? NOWHERE
     if (place.group !== group) return undefined
     const changes: Message[] = []
@@ -156,6 +167,8 @@ export class NoteStore {
       }
       await tx.objectStore('notes').put({ id: message.note, state: after })
       await tx.objectStore('aside').delete(cursor)
+      const newest = (await tx.objectStore('newest').get(message.note)) ?? 0
+      await tx.objectStore('newest').put(Math.max(newest, cursor), message.note)
       changes.push(message)
     }
     const cursor = blobs.reduce((newest, blob) => Math.max(newest, blob.cursor), place.cursor)
@@ -183,10 +196,11 @@ export class NoteStore {
    * published whole. Does nothing if that is known. True if a new group begins.
    */
   async adopt(group: string | null): Promise<boolean> {
-    const tx = this.#db.transaction(['notes', 'outbox', 'sent', 'aside', 'place'], 'readwrite')
+    const tx = this.#db.transaction(['notes', 'outbox', 'sent', 'aside', 'place', 'newest'], 'readwrite')
     const place = (await tx.objectStore('place').get('sync')) ?? NOWHERE
     if (place.group === group) return false
-    await Promise.all([tx.objectStore('outbox').clear(), tx.objectStore('sent').clear(), tx.objectStore('aside').clear()])
+    const ofTheGroup = ['outbox', 'sent', 'aside', 'newest'] as const
+    await Promise.all(ofTheGroup.map((name) => tx.objectStore(name).clear()))
     await tx.objectStore('place').put({ group, cursor: 0 }, 'sync')
     if (group !== null) {
       for (const { id, state } of await tx.objectStore('notes').getAll()) {

@@ -1,6 +1,8 @@
 /** Sync as the app shows it: what the plugin says, what the carrier says, and what a person may do about it. */
 
 import {
+  type BlobState,
+  blobStates,
   type Configuration,
   configure,
   diagnostics,
@@ -46,10 +48,12 @@ export class Session {
   /** A relay that had lost some of what it kept, until a person has heard of it. */
   forgetful = $state<string>()
 
+  readonly #store: NoteStore
   readonly #carrier: Carrier
   readonly #sendSoon: () => void
 
   constructor(store: NoteStore, onChanges: (changes: Message[]) => void, lock: Lock = amongWindows) {
+    this.#store = store
     this.#carrier = new Carrier(
       store,
       {
@@ -86,6 +90,12 @@ export class Session {
     if (this.tooLarge.has(note)) return 'failed'
     if (!this.unsettled.has(note)) return 'synced'
     return this.sync.badge === 'synced' ? 'pending' : this.sync.badge
+  }
+
+  /** Where the newest change of a note is; undefined while all of them are here only. */
+  async whereIs(note: string): Promise<BlobState | undefined> {
+    const cursor = await this.#store.newestOf(note)
+    return cursor === undefined ? undefined : (await blobStates([cursor]))[0]
   }
 
   /** Pushes what is owed, and then has everything brought in step. */

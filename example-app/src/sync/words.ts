@@ -1,6 +1,6 @@
 /** What the app says to people: sentences for somebody who has never heard of keys. */
 
-import { type Badge, type Device, type ErrorCode, type Finding, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
+import { type Badge, type BlobState, type Device, type ErrorCode, type Finding, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
 
 /** The badge of the app: that of the sync, and of a device without others just that. */
 export type AppBadge = Badge | 'alone'
@@ -45,6 +45,27 @@ export function statusSentence(status: Status | undefined): string {
 function pendingSentence({ pending, unread }: Status): string {
   const parts = [pending > 0 && `${pending} to send`, unread > 0 && `${unread} to receive`].filter(Boolean)
   return parts.length > 0 ? `Syncing: ${parts.join(', ')}.` : 'Syncing…'
+}
+
+/** Where the newest change of a note is. */
+export function whereSentence(state: BlobState, devices: Device[]): string {
+  const others = devices.filter((device) => !device.this)
+  const [having, lacking] = [true, false].map((has) =>
+    others.filter(({ deviceId }) => state.receivedBy.includes(deviceId) === has).map(({ name }) => name),
+  ) as [string[], string[]]
+  const missing = lacking.length > 0 && having.length > 0 ? `; not on ${listed(lacking)} yet` : ''
+  if (!state.own) {
+    const sender = others.find(({ deviceId }) => deviceId === state.sender)?.name ?? 'a device that is none of yours any more'
+    return missing ? `Last changed on ${sender}${missing}, as far as it has said.` : `Last changed on ${sender}; on all your devices.`
+  }
+  const [on, all] = [state.relays.length, state.relaysConfigured]
+  const relays = all === 1 ? 'the relay' : on === all ? `all ${all} relays` : `${on} of ${all} relays`
+  if (on === 0) return having.length > 0 ? `On ${listed(having)}${missing}.` : 'On this device only.'
+  return having.length > 0 ? `On ${relays} and on ${listed(having)}${missing}.` : `On ${relays}, and on no other device yet.`
+}
+
+function listed(names: string[]): string {
+  return names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names.at(-1)}` : names.join('')
 }
 
 /** What is wrong with a relay, if anything is. */
