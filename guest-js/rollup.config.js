@@ -26,6 +26,12 @@ export default [
     external: [/\.\.\/index\.js$/],
   },
   {
+    input: 'guest-js/inspector/index.ts',
+    output: { file: 'dist-js/inspector/index.js', format: 'esm', paths: (id) => (/index(\.js|\.ts)$/.test(id) ? '../index.js' : id) },
+    plugins: [compile()],
+    external: [/\.\.\/index\.js$/],
+  },
+  {
     input,
     output: {
       file: 'api-iife.js',
