@@ -109,9 +109,9 @@ pub(super) fn nobody_is_blamed(world: &World) -> Result<(), Violation> {
     let survivors = world.survivors();
     for device in &survivors {
         let Some(status) = world.devices[*device].engine.as_ref().map(crate::Engine::status) else { continue };
-        let named = status.relays.iter().flat_map(|relay| &relay.contradictions);
+        let mut named = status.relays.iter().flat_map(|relay| &relay.contradictions);
         let others: Vec<_> = survivors.iter().map(|other| world.devices[*other].id).collect();
-        if let Some(blamed) = named.filter(|named| others.contains(&named.device)).last() {
+        if let Some(blamed) = named.find(|named| others.contains(&named.device)) {
             let what = format!("device {device} still holds against a relay {blamed:?}");
             return Err(Violation::new("nobody is blamed for ever", what));
         }
