@@ -90,7 +90,7 @@ export const ERROR_CODES = [
   'invalid_argument',
   /** The client is closed. */
   'closed',
-  /** Another installation uses this device's identity (a copied or restored profile); pair this device as a new one. */
+  /** Another installation uses this device's identity (a copied or restored profile), and the group has no room for one more device; remove one, and open this profile again. */
   'identity_reused',
   /** This device was removed from its group; what it had is still here, and to sync again it has to be paired anew. */
   'removed',

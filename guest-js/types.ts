@@ -144,7 +144,10 @@ export interface Status {
   relays: Relay[]
   /** When everything last was in step, since the app was started. */
   syncedAt: number | null
-  /** This installation was copied: another one uses its identity, and this one pushes no more. */
+  /**
+   * This installation was copied: another one uses its identity, the group has no room for one more device, and this one
+   * pushes no more.
+   */
   identityReused: boolean
   /** This device was removed from the group. It syncs no more; what it had is still here. */
   removed: boolean
@@ -172,6 +175,8 @@ export interface Device {
   platform: string
   /** Who let it in; null for the device that made the group. */
   joinedBy: string | null
+  /** It is another installation of what this device was: somebody copied its profile, or restored a backup of it. */
+  copyOf: string | null
   /** When, by the clock of the device that let it in. */
   joinedAt: number
   /** A relay says that it is there. Of this device: it is connected. */
@@ -284,6 +289,11 @@ export type SyncEvent =
   | { kind: 'deviceRemoved'; deviceId: string }
   /** The group has new keys, and this device seals under them. */
   | { kind: 'keyRotated' }
+  /**
+   * This device found that its profile is used elsewhere as well, and is another device from now on. What it pushed stays
+   * what it is; `pull` says `own` of what it has pushed since the two differ.
+   */
+  | { kind: 'identityChanged'; deviceId: string; formerId: string }
   /** A relay says that a device is there, or no longer says so. */
   | { kind: 'devicePresence'; deviceId: string; online: boolean }
   /** A device says to have received or applied more than it had said before: how far, `devices()` tells. */

@@ -3,7 +3,7 @@
 import { type BlobState, type Device, ERROR_CODES, type Relay, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
-import { errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, seenWords, statusSentence, whereSentence } from '../src/sync/words.js'
+import { copyWords, errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, seenWords, statusSentence, whereSentence } from '../src/sync/words.js'
 import { status } from './support/plugin.js'
 
 test.each([...ERROR_CODES])('%s is a sentence', (code) => {
@@ -82,6 +82,7 @@ test('what another device has, in words', () => {
     name: 'lap',
     platform: 'linux',
     joinedBy: null,
+    copyOf: null,
     joinedAt: 0,
     online: false,
     lastSeen: null,
@@ -97,4 +98,14 @@ test('what another device has, in words', () => {
   expect(hasWords({ ...other, lost: 1 })).toBe('Has everything from here but 1 old change it missed')
   expect(hasWords({ ...other, behind: null })).toBeUndefined()
   expect(hasWords({ ...other, this: true })).toBeUndefined()
+})
+
+test('what a copy is a copy of, in words', () => {
+  const names = [
+    { deviceId: 'd', name: 'lap' },
+    { deviceId: 'e', name: 'desk' },
+  ]
+  expect(copyWords({ copyOf: 'd' }, names)).toBe('A copy of lap')
+  expect(copyWords({ copyOf: 'gone' }, names)).toBe('A copy of a device that was removed')
+  expect(copyWords({ copyOf: null }, names)).toBeUndefined()
 })

@@ -113,4 +113,11 @@ export class SyncState {
   }
 }
 
-const DEVICES_CHANGE: SyncEvent['kind'][] = ['deviceJoined', 'deviceRenamed', 'deviceRemoved', 'devicePresence', 'receivedBy']
+const DEVICES_CHANGE: SyncEvent['kind'][] = [
+  'deviceJoined',
+  'deviceRenamed',
+  'deviceRemoved',
+  'devicePresence',
+  'identityChanged',
+  'receivedBy',
+]

@@ -85,6 +85,7 @@ fn every_answer_has_the_fields_it_promises() {
                 "name",
                 "platform",
                 "joined_by",
+                "copy_of",
                 "joined_at",
                 "online",
                 "last_seen",

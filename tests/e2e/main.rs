@@ -1,6 +1,7 @@
 //! What the product promises, on real processes: a relay and devices on loopback, killed where it hurts.
 
 mod contract;
+mod copies;
 mod devices;
 mod keychain;
 mod offline;

@@ -301,7 +301,8 @@ pub struct Status {
     pub relays: Vec<Relay>,
     /// When everything last was in step, since the profile was opened.
     pub synced_at: Option<u64>,
-    /// This installation was copied: another one uses its identity, and this one pushes no more.
+    /// This installation was copied: another one uses its identity, the group has no room for one more device, and this
+    /// one pushes no more.
     pub identity_reused: bool,
     /// This device was removed from the group. It syncs no more; what it had is still here.
     pub removed: bool,
@@ -381,6 +382,8 @@ pub struct Device {
     pub platform: String,
     /// Who let it in; none for the device that made the group.
     pub joined_by: Option<String>,
+    /// It is another installation of what this device was: somebody copied its profile, or restored a backup of it.
+    pub copy_of: Option<String>,
     /// When, by the clock of the device that let it in.
     pub joined_at: u64,
     /// A relay says that it is there. Of this device: it is connected.
@@ -406,6 +409,7 @@ impl From<client::Device> for Device {
             name: device.name,
             platform: device.platform,
             joined_by: device.joined_by.map(|inviter| inviter.to_string()),
+            copy_of: device.copy_of.map(|former| former.to_string()),
             joined_at: device.joined_at_ms,
             online: device.online,
             last_seen: device.last_seen_ms,

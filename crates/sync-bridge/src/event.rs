@@ -91,6 +91,14 @@ pub enum Event {
     },
     /// The group has new keys, and this device seals under them.
     KeyRotated,
+    /// This device found that its profile is used elsewhere as well, and is another device from now on. What it pushed
+    /// stays what it is.
+    IdentityChanged {
+        /// Who it is now.
+        device_id: String,
+        /// Who it was.
+        former_id: String,
+    },
     /// A relay says that a device is there, or no longer says so.
     DevicePresence {
         /// Which.
@@ -173,6 +181,9 @@ impl From<client::Event> for Event {
             client::Event::DeviceRenamed { device } => Self::DeviceRenamed { device_id: device.to_string() },
             client::Event::DeviceRemoved { device } => Self::DeviceRemoved { device_id: device.to_string() },
             client::Event::KeyRotated => Self::KeyRotated,
+            client::Event::IdentityChanged { device, former } => {
+                Self::IdentityChanged { device_id: device.to_string(), former_id: former.to_string() }
+            }
             client::Event::DevicePresence { device, online } => {
                 Self::DevicePresence { device_id: device.to_string(), online }
             }

@@ -314,6 +314,7 @@ pub(crate) struct Device {
     pub(crate) name: String,
     pub(crate) platform: String,
     pub(crate) joined_by: Option<String>,
+    pub(crate) copy_of: Option<String>,
     pub(crate) joined_at: u64,
     pub(crate) online: bool,
     pub(crate) last_seen: Option<u64>,
@@ -343,6 +344,9 @@ impl Display for Device {
             (Some(0), 0) => f.write_str(", has everything")?,
             (Some(0), lost) => write!(f, ", has everything but {lost} that expired")?,
             (Some(behind), _) => write!(f, ", {behind} behind")?,
+        }
+        if let Some(former) = &self.copy_of {
+            write!(f, ", a copy of {}", short(former))?;
         }
         f.write_str(this)
     }

@@ -208,7 +208,7 @@ fn group(status: &Status) -> Finding {
         (
             ParkReason::Forked,
             Some(ErrorCode::IdentityReused),
-            "of a device that was copied; remove it, and pair it anew",
+            "of a device that was copied; they come again once it has noticed that",
         ),
         (ParkReason::KeyMissing, None, "sealed under a key that is on its way; another member has to come online"),
     ];

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     config::{OpenOptions, ProfileConfig},
-    driver::{Command, Driver, Parts},
+    driver::{Command, Current, Driver, Parts},
     error::ClientError,
     event::{EventStream, SyncEvent},
     lock::ProfileLock,
@@ -70,15 +70,19 @@ enum State {
 /// A profile's place in its group, while the client is open.
 pub(crate) struct InGroup {
     pub(crate) group_id: GroupId,
-    pub(crate) device_id: DeviceId,
-    keys: watch::Receiver<Arc<GroupKeys>>,
+    current: watch::Receiver<Current>,
     pub(crate) commands: mpsc::Sender<Command>,
 }
 
 impl InGroup {
     /// The keys that this device has by now.
     pub(crate) fn keys(&self) -> Arc<GroupKeys> {
-        Arc::clone(&self.keys.borrow())
+        Arc::clone(&self.current.borrow().keys)
+    }
+
+    /// Who this device is by now.
+    pub(crate) fn device_id(&self) -> DeviceId {
+        self.current.borrow().device_id
     }
 
     /// Has the engine do what a person decided. Returns when that is durable.
@@ -168,12 +172,12 @@ impl SyncClient {
         Ok(self.inner.store.addresses().await?.iter().filter_map(ConfiguredRelay::new).collect())
     }
 
-    /// Who this device is in its group.
+    /// Who this device is in its group. It is another one after it has found that its profile is used elsewhere as well.
     ///
     /// # Errors
     /// `no_group`, `closed`.
     pub fn device_id(&self) -> Result<DeviceId, ClientError> {
-        Ok(self.in_group()?.device_id)
+        Ok(self.in_group()?.device_id())
     }
 
     /// The group this device is in.
@@ -319,7 +323,7 @@ impl SyncClient {
             Ok(_) => return Err(ClientError::AlreadyInGroup),
         }
         let group = self.start_group().await?;
-        Ok((group.group_id, group.device_id))
+        Ok((group.group_id, group.device_id()))
     }
 
     /// Starts a group with this device as its only member, if it is in none yet.
@@ -350,20 +354,21 @@ impl SyncClient {
 
     async fn start(&self, membership: Membership, secrets: Secrets) -> Result<Arc<InGroup>, ClientError> {
         let keys = secrets.group.ok_or(SecretsError::Missing)?;
-        if keys.group_id() != membership.group || secrets.device.device_id() != membership.device {
+        if keys.group_id() != membership.group {
             return Err(SecretsError::Missing.into());
         }
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let keys = Arc::new(keys);
-        let (current_keys, now) = watch::channel(Arc::clone(&keys));
-        let group = Arc::new(InGroup { group_id: membership.group, device_id: membership.device, keys: now, commands });
+        let (current, now) = watch::channel(Current { device_id: membership.device, keys: Arc::clone(&keys) });
+        let group = Arc::new(InGroup { group_id: membership.group, current: now, commands });
         let parts = Parts {
             store: Arc::clone(&self.inner.store),
             resolver: Resolver::new(self.inner.http.clone()),
             device_key: Arc::new(secrets.device),
             kem: Arc::new(secrets.kem),
+            device_id: membership.device,
             keys,
-            current_keys,
+            current,
             rotate_after: self.inner.rotate_after,
             online: self.inner.auto_connect,
             shown: self.inner.shown.clone(),

@@ -22,6 +22,8 @@ pub struct Device {
     pub platform: String,
     /// Who let it in; none for the device that made the group.
     pub joined_by: Option<DeviceId>,
+    /// It is another installation of what this device was: somebody copied its profile, or restored a backup of it.
+    pub copy_of: Option<DeviceId>,
     /// When, by the inviter's clock in Unix milliseconds.
     pub joined_at_ms: u64,
     /// A relay that this device is connected to says that it is there. Of this device: it is connected to a relay.
@@ -56,7 +58,7 @@ impl SyncClient {
         let (head, applied) = store.cursors().await?;
         let members: Vec<_> = devices.iter().map(|device| device.member.device).collect();
         let mut told = Vec::with_capacity(devices.len());
-        for DeviceStatus { member, online, last_seen_ms, receipt, this } in devices {
+        for DeviceStatus { member, online, last_seen_ms, copy_of, receipt, this } in devices {
             let lacks = match receipt {
                 Some(receipt) => Some(store.lacks(&member.device, &reach(&members, &receipt)).await?),
                 None => None,
@@ -68,6 +70,7 @@ impl SyncClient {
                 name: member.profile.name().to_owned(),
                 platform: member.profile.platform().to_owned(),
                 joined_by: member.inviter,
+                copy_of,
                 joined_at_ms: member.since_ms,
                 online,
                 last_seen_ms,

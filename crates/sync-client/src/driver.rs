@@ -21,10 +21,11 @@ use std::{
 
 use sync_core::{
     Engine, Event, Input, Now, Setup,
-    event::StoreOp,
+    event::{StoreOp, Stored},
+    identity::Identity,
     keys::{DeviceKem, DeviceKey, GroupKeys},
 };
-use sync_types::{ErrorCode, RelayId};
+use sync_types::{DeviceId, ErrorCode, RelayId};
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinSet,
@@ -41,6 +42,7 @@ use crate::{
     random::random,
     resolve::{ResolveError, Resolver},
     routes::{Answered, Routes},
+    secrets::SecretsError,
     status::{self, Herald, Shown},
     store::{Pin, Store, StoreError},
     transport::{INCOMING_MAX, News, Session, Told, Transport},
@@ -56,18 +58,28 @@ const REOPEN_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) resolver: Resolver,
+    /// As they were made; the engine says which it has by now.
     pub(crate) device_key: Arc<DeviceKey>,
     pub(crate) kem: Arc<DeviceKem>,
+    /// Who the profile says that this device is.
+    pub(crate) device_id: DeviceId,
     /// As they were given to this device when it joined.
     pub(crate) keys: Arc<GroupKeys>,
     /// As they are by now, for whoever opens what is stored.
-    pub(crate) current_keys: watch::Sender<Arc<GroupKeys>>,
+    pub(crate) current: watch::Sender<Current>,
     pub(crate) rotate_after: Option<Duration>,
     pub(crate) online: bool,
     pub(crate) shown: watch::Sender<Shown>,
     pub(crate) events: broadcast::Sender<SyncEvent>,
     /// Held until everything is stored and the last relay has its goodbye.
     pub(crate) lock: Arc<ProfileLock>,
+}
+
+/// Who this device is by now, and the keys that it has.
+#[derive(Clone, Debug)]
+pub(crate) struct Current {
+    pub(crate) device_id: DeviceId,
+    pub(crate) keys: Arc<GroupKeys>,
 }
 
 /// The engine, or why there is none just now.
@@ -81,6 +93,8 @@ pub(crate) struct Driver {
     parts: Parts,
     core: Core,
     reopen_after: Duration,
+    /// The engine is over, because this device is another one by now.
+    is_another: bool,
     clock: Clock,
     commands: mpsc::Receiver<Command>,
     routes: Routes,
@@ -112,11 +126,17 @@ impl Driver {
         let routes = Routes::new(parts.store.addresses().await?, Instant::now());
         let (tell, told) = mpsc::channel(INCOMING_MAX);
         let clock = Clock::default();
-        let core = Core::Running(open_engine(&parts, &routes, clock.now()).await?);
+        let stored = parts.store.load().await?;
+        let identity = Identity::new(parts.device_key.clone(), parts.kem.clone(), &stored.nonces);
+        if identity.device_id() != parts.device_id {
+            return Err(SecretsError::Missing.into());
+        }
+        let core = Core::Running(open_engine(&parts, stored, &routes, clock.now())?);
         let mut driver = Self {
             parts,
             core,
             reopen_after: REOPEN_MIN,
+            is_another: false,
             clock,
             commands,
             routes,
@@ -139,6 +159,12 @@ impl Driver {
     /// Drives until the client is closed, or nobody holds it any more.
     pub(crate) async fn run(mut self) {
         loop {
+            if std::mem::take(&mut self.is_another) {
+                self.go_on_as_another().await;
+            }
+            // What has to be sealed again comes before whatever anybody asks for.
+            let adopting = matches!(&self.core, Core::Running(engine) if engine.is_adopting());
+            let adopting = adopting && !self.follow_up.is_empty();
             let mut turn = Turn::default();
             while turn.has_room()
                 && let Some(input) = self.follow_up.pop_front()
@@ -154,7 +180,7 @@ impl Driver {
                     Woken::Time => {}
                 }
             }
-            let closing = self.gather(&mut turn).is_break();
+            let closing = !adopting && self.gather(&mut turn).is_break();
             self.keep_time(&mut turn);
             self.settle(turn).await;
             if closing {
@@ -393,6 +419,7 @@ impl Driver {
             }
             Todo::Reply(token, result) => self.callers.answer(token, result),
             Todo::GiveUp(token) => self.callers.give_up(token),
+            Todo::Reopen => self.is_another = true,
             Todo::Done(done, result) => {
                 // Who asked may have stopped waiting.
                 let _ = done.send(result);
@@ -409,7 +436,9 @@ impl Driver {
 
     async fn connect(&mut self, relay: RelayId) {
         if self.transport.is_none() {
-            match Transport::bind(self.parts.device_key.seed(), self.tell.clone()).await {
+            let Core::Running(engine) = &self.core else { return };
+            let key = Arc::clone(engine.identity().key());
+            match Transport::bind(key.seed(), self.tell.clone()).await {
                 Ok(transport) => self.transport = Some(transport),
                 Err(error) => tracing::warn!(%error, "no network socket"),
             }
@@ -440,8 +469,24 @@ impl Driver {
         self.publish();
     }
 
+    /// This device is another one by now, and so is its endpoint on the network.
+    async fn go_on_as_another(&mut self) {
+        tracing::info!("another installation uses this device's identity: going on as another device");
+        self.sessions.clear();
+        self.follow_up.clear();
+        (self.tell, self.told) = mpsc::channel(INCOMING_MAX);
+        if let Some(transport) = self.transport.take() {
+            transport.close().await;
+        }
+        self.reopen().await;
+    }
+
     async fn reopen(&mut self) {
-        match open_engine(&self.parts, &self.routes, self.clock.now()).await {
+        let opened = match self.parts.store.load().await {
+            Ok(stored) => open_engine(&self.parts, stored, &self.routes, self.clock.now()),
+            Err(error) => Err(error.into()),
+        };
+        match opened {
             Ok(engine) => {
                 self.core = Core::Running(engine);
                 self.begin();
@@ -457,10 +502,15 @@ impl Driver {
     }
 
     fn publish(&mut self) {
-        if let Core::Running(engine) = &self.core
-            && !Arc::ptr_eq(engine.keys(), &self.parts.current_keys.borrow())
-        {
-            self.parts.current_keys.send_replace(Arc::clone(engine.keys()));
+        if let Core::Running(engine) = &self.core {
+            let device_id = engine.identity().device_id();
+            self.parts.current.send_if_modified(|current| {
+                let changed = current.device_id != device_id || !Arc::ptr_eq(engine.keys(), &current.keys);
+                if changed {
+                    *current = Current { device_id, keys: Arc::clone(engine.keys()) };
+                }
+                changed
+            });
         }
         let shown = match &self.core {
             Core::Running(engine) => Shown::new(status::with_routes(engine.status(), &self.routes), &self.routes),
@@ -500,8 +550,7 @@ impl Driver {
     }
 }
 
-async fn open_engine(parts: &Parts, routes: &Routes, now: Now) -> Result<Box<Engine>, crate::ClientError> {
-    let stored = parts.store.load().await?;
+fn open_engine(parts: &Parts, stored: Stored, routes: &Routes, now: Now) -> Result<Box<Engine>, crate::ClientError> {
     let setup = Setup {
         device_key: parts.device_key.clone(),
         kem: parts.kem.clone(),

@@ -61,7 +61,7 @@ impl SyncClient {
         }
         let rows = store.log(after, limit.clamp(1, PAGE_BLOBS_MAX), PAGE_BYTES_MAX).await?;
         let last = rows.last().and_then(|row| row.cursor).unwrap_or(after);
-        let (keys, me) = (group.keys(), group.device_id);
+        let (keys, me) = (group.keys(), group.device_id());
         let opened = tokio::task::spawn_blocking(move || rows.into_iter().map(|row| open(&keys, me, row)).collect());
         let blobs: Result<_, StoreError> = opened.await.map_err(|_| ClientError::Closed)?;
         Ok(Page { blobs: blobs?, has_more: last < head })

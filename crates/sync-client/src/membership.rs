@@ -32,7 +32,7 @@ impl SyncClient {
     /// `identity_reused`, `group_too_large`, `no_group`, `local_storage`, `closed`.
     pub async fn remove_device(&self, device: DeviceId, rekey: Rekey) -> Result<(), ClientError> {
         let group = self.in_group()?;
-        if device == group.device_id {
+        if device == group.device_id() {
             return Err(ClientError::InvalidArgument("a device does not remove itself; it leaves the group"));
         }
         group.decide(Input::Remove { device, rekey: rekey == Rekey::New }).await

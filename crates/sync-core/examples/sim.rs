@@ -1,7 +1,8 @@
-//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels|--several]`. Ends with `N seeds, F failed`.
+//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels|--several|--copies]`. Ends with
+//! `N seeds, F failed`.
 //!
-//! `sim prove` switches off one protection after the other and prints the first seed whose checks see it, of a random run
-//! or of a quarrel.
+//! `sim prove` switches off one protection after the other and prints the first seed whose checks see it, of a random run,
+//! of a quarrel, or of copies.
 
 use std::{
     process::ExitCode,
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         let kind: Option<fn(u64) -> Plan> = match arg.as_str() {
             "--quarrels" => Some(Plan::quarrel),
             "--several" => Some(Plan::several),
+            "--copies" => Some(Plan::copies),
             _ => None,
         };
         if let Some(kind) = kind {
@@ -38,7 +40,7 @@ fn main() -> ExitCode {
         }
         let number = if arg == "--seed" { args.next() } else { Some(arg.clone()) };
         let Some(number) = number.and_then(|number| number.parse().ok()) else {
-            println!("usage: sim N [--seed FIRST] [--quarrels|--several]");
+            println!("usage: sim N [--seed FIRST] [--quarrels|--several|--copies]");
             return ExitCode::from(2);
         };
         *if arg == "--seed" { &mut first } else { &mut count } = number;
@@ -90,6 +92,8 @@ fn prove() -> ExitCode {
             println!("{protection:?} | {seed} | {violation}");
         } else if let Some((seed, violation)) = caught(Plan::quarrel) {
             println!("{protection:?} | quarrel {seed} | {violation}");
+        } else if let Some((seed, violation)) = caught(Plan::copies) {
+            println!("{protection:?} | copies {seed} | {violation}");
         } else {
             println!("{protection:?} | not seen in {PROOF} seeds");
             all = false;

@@ -12,7 +12,8 @@ use sync_types::{
 
 use crate::{
     event::{Action, Event, StoreOp},
-    keys::{DeviceKem, DeviceKey, GroupKeys},
+    identity::Identity,
+    keys::GroupKeys,
     protection::{Protection, Protections},
     roster::Roster,
     seal::{Verifier, signature_holds},
@@ -22,8 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) me: DeviceId,
-    pub(crate) device_key: Arc<DeviceKey>,
-    pub(crate) kem: Arc<DeviceKem>,
+    pub(crate) identity: Identity,
     pub(crate) keys: Arc<GroupKeys>,
     pub(crate) roster: Roster,
     pub(crate) local: LocalLog,

@@ -7,6 +7,7 @@
 
 mod admitting;
 mod committing;
+mod copying;
 mod epochs;
 mod hearing;
 mod meeting;
@@ -28,6 +29,7 @@ use sync_types::{
 use crate::{
     context::{Context, Effects, LocalLog},
     event::{Action, Event, HeldRow, Input, Load, Now, PushState, Pushed, RelayState, StoreOp, Stored, Token, Wait},
+    identity::Identity,
     inbox::{Dropped, Inbox},
     keys::{DeviceKem, DeviceKey, GroupKeys},
     link::{Link, Phase},
@@ -46,9 +48,10 @@ const LOAD_BYTES: usize = 1024 * 1024;
 /// What an engine is, apart from what it has stored: keys, and where to find its relays.
 #[derive(Debug)]
 pub struct Setup {
-    /// This device's signing key.
+    /// The signing key that this device was made with. It has another by now if it found that it was copied: see
+    /// [`Engine::identity`].
     pub device_key: Arc<DeviceKey>,
-    /// What others seal new keys to it with.
+    /// What others seal new keys to it with, as it was made.
     pub kem: Arc<DeviceKem>,
     /// What opens and seals the group's envelopes, as far as it was given to this device when it joined. What came since
     /// is in the commits that are stored.
@@ -74,7 +77,15 @@ pub struct Engine {
     online: bool,
     loading_own: bool,
     last_connect_ms: u64,
+    /// Another installation uses this device's identity, and this one found no room to be another device.
     identity_reused: bool,
+    /// This device is another one by now; another engine drives it.
+    is_over: bool,
+    /// What has to be sealed again before anything else is done.
+    adopting: Option<copying::Adopting>,
+    /// Own envelopes up to here may have been sent before this engine was opened, and by it.
+    offered_before: Seq,
+    sent: Seq,
     synced_ms: Option<u64>,
     heeded: epochs::Heeded,
     /// The next own envelope to look at, while what nobody was offered is sealed again.
@@ -106,7 +117,8 @@ impl Engine {
         now: Now,
         protections: Protections,
     ) -> Result<Self, ErrorCode> {
-        let me = setup.device_key.device_id();
+        let identity = Identity::new(setup.device_key, setup.kem, &stored.nonces);
+        let me = identity.device_id();
         let mut roster = Roster::new(setup.keys.group_id());
         for entry in &stored.roster {
             match roster.apply(entry.clone()) {
@@ -121,8 +133,7 @@ impl Engine {
         roster.take_names_changed(); // Told when they were stored.
         let mut context = Context {
             me,
-            device_key: setup.device_key,
-            kem: setup.kem,
+            identity,
             keys: setup.keys,
             roster,
             local: LocalLog { head: stored.head_cursor, app_acked: stored.app_acked },
@@ -131,6 +142,8 @@ impl Engine {
             protections,
         };
         let heeded = epochs::Heeded::open(&mut context);
+        // Once there is room to be another device, whatever shows that it should be is looked for again.
+        let reused = stored.identity_reused && context.roster.is_full();
         let own = stored.senders.iter().find(|row| row.sender == me);
         let outbox = own.filter(|_| protections.hold(Protection::StoredHead));
         let outbox =
@@ -150,7 +163,11 @@ impl Engine {
             online: true,
             loading_own: false,
             last_connect_ms: now.mono_ms,
-            identity_reused: stored.identity_reused,
+            identity_reused: reused,
+            is_over: false,
+            adopting: None,
+            offered_before: stored.offered,
+            sent: Seq::START,
             synced_ms: None,
             heeded,
             resealing: None,
@@ -161,7 +178,12 @@ impl Engine {
             actions: Vec::new(),
         };
         engine.use_relays(now, &setup.relays);
+        if stored.identity_reused && !reused {
+            engine.links.iter_mut().for_each(Link::reread);
+        }
+        engine.open_copy();
         engine.introduce_myself(now);
+        engine.go_on_adopting();
         engine.open_receipts(now);
         if engine.context.roster.history().commits().len() > 0 {
             // What follows from a commit is stored after it, and so may not be.
@@ -178,6 +200,10 @@ impl Engine {
 
     /// Feeds one input. The caller performs the returned actions in order and to the end; see [`crate::event`].
     pub fn handle(&mut self, now: Now, input: Input) -> impl Iterator<Item = Action> + '_ {
+        if self.is_over {
+            self.refuse(&input);
+            return self.actions.drain(..);
+        }
         match input {
             Input::Push { token, payload, ttl_s, wait } => self.push(now, token, payload, ttl_s, wait),
             Input::Forget { token } => self.outbox.forget_waiter(token),
@@ -201,7 +227,9 @@ impl Engine {
             Input::Parting => self.part(now),
             Input::Relays { relays } => self.use_relays(now, &relays),
         }
-        self.keep_time(now);
+        if !self.is_over {
+            self.keep_time(now);
+        }
         #[cfg(feature = "test-utils")]
         crate::sim::misorder(self.context.protections, &mut self.actions);
         self.actions.drain(..)
@@ -209,10 +237,15 @@ impl Engine {
 
     /// When [`Input::Timer`] is due, in monotonic milliseconds.
     pub fn wake_at(&self) -> Option<u64> {
-        let syncs = self.online && !self.context.am_removed();
+        let syncs = self.online && !self.context.am_removed() && self.adopting.is_none();
         let links = self.links.iter().filter(|_| syncs).filter_map(Link::wake_at);
         let duty = self.duty.map(|(_, at_ms)| at_ms);
         links.chain(self.inbox.wake_at()).chain(duty).chain(self.receipt_due_ms()).min()
+    }
+
+    /// Who this device is by now.
+    pub fn identity(&self) -> &Identity {
+        &self.context.identity
     }
 
     /// The keys that this device has by now.
@@ -234,7 +267,7 @@ impl Engine {
         let len_max = self.links.iter().filter_map(Link::blob_len_max).fold(PAYLOAD_LEN_MAX as u64, u64::min);
         let refusal = if self.context.am_removed() {
             Some(ErrorCode::Removed)
-        } else if self.identity_reused {
+        } else if self.is_between() {
             Some(ErrorCode::IdentityReused)
         } else if payload.len() as u64 > len_max {
             Some(ErrorCode::BlobTooLarge)
@@ -256,6 +289,28 @@ impl Engine {
         }
         self.hurry(now);
         self.pump(now);
+    }
+
+    /// Another engine will have to be asked.
+    fn refuse(&mut self, input: &Input) {
+        let code = ErrorCode::IdentityReused;
+        match input {
+            Input::Push { token, .. } => self.actions.push(Action::Reply { token: *token, result: Err(code) }),
+            Input::Admit { .. } | Input::Rename { .. } | Input::Remove { .. } | Input::Rotate | Input::Leave => {
+                self.actions.push(Action::Admitted { result: Err(code) })
+            }
+            Input::Forget { .. }
+            | Input::AppAck { .. }
+            | Input::Connected { .. }
+            | Input::Lost { .. }
+            | Input::Received { .. }
+            | Input::Loaded { .. }
+            | Input::Timer
+            | Input::Nudge
+            | Input::Online { .. }
+            | Input::Parting
+            | Input::Relays { .. } => {}
+        }
     }
 
     fn app_ack(&mut self, cursor: LocalCursor) {
@@ -355,13 +410,17 @@ impl Engine {
         if self.inbox.take_commits_due() {
             self.heed_commits(now);
         }
-        let removed = self.context.am_removed();
+        self.heed_copies(now);
+        if self.is_over {
+            return;
+        }
+        let syncs = self.online && !self.context.am_removed() && self.adopting.is_none();
         for index in 0..self.links.len() {
             if self.links[index].is_silent(now) {
                 self.disconnect(now, index, Some(ErrorCode::TimedOut));
             }
             let link = &mut self.links[index];
-            if self.online && !removed && link.is_due(now) {
+            if syncs && link.is_due(now) {
                 link.phase = Phase::Connecting { since_ms: now.mono_ms };
                 self.last_connect_ms = now.mono_ms;
                 self.actions.push(Action::Connect { relay: link.relay });
@@ -374,6 +433,12 @@ impl Engine {
         let mut effects = Effects::default();
         self.inbox.check_gaps(&mut self.context, now, caught_up, &mut effects);
         self.actions.extend(effects.into_actions());
+        if self.adopting.is_none() {
+            self.actions.extend(self.inbox.names_wanted(LOAD_BYTES).map(Action::Load));
+        }
+        if self.inbox.take_retry_due() {
+            self.actions.push(Action::Load(Load::Parked { after: None, bytes: LOAD_BYTES }));
+        }
         self.see_to_duties(now, caught_up);
         self.pave(now);
         self.pump(now);

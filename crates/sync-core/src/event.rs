@@ -13,6 +13,7 @@ use sync_types::{
 
 use crate::{
     heads::Contradiction,
+    identity::Nonce,
     roster::{EntryHash, JoinRequest},
 };
 
@@ -200,6 +201,9 @@ pub enum Action {
         /// What it came to.
         result: Result<(), ErrorCode>,
     },
+    /// Drop this engine and open another from what is stored: this device is another one now. The connections are over,
+    /// too, because a device's endpoint on the network is the device.
+    Reopen,
     /// Tell whoever listens.
     Emit(Event),
 }
@@ -278,6 +282,13 @@ pub enum Event {
     },
     /// The group has new keys, and this device seals under them.
     KeyRotated,
+    /// This device found that another installation uses its identity, and is another device from now on.
+    IdentityChanged {
+        /// Who it is now.
+        device: DeviceId,
+        /// Who it was.
+        former: DeviceId,
+    },
     /// A relay says that a device of the group is there, or no longer says so.
     DevicePresence {
         /// Which.
@@ -385,8 +396,28 @@ pub enum StoreOp {
         /// The last blob of that.
         cursor: LocalCursor,
     },
-    /// Another installation uses this device's identity. It seals nothing any more.
+    /// Another installation uses this device's identity, and there is no room for one more device. It seals nothing any
+    /// more.
     IdentityReused,
+    /// This device is another one from now on: none of its envelopes was offered to anybody, nor is on any relay, and
+    /// what it said as the one before it has not said. Nothing follows in the same transaction.
+    Identity {
+        /// Who it is now.
+        device: DeviceId,
+        /// Who it was.
+        former: DeviceId,
+        /// What its keys follow from.
+        nonce: Nonce,
+    },
+    /// An own envelope of the identity before is one of this one: it takes the place of that, under the same cursor.
+    Adopt {
+        /// Who sealed it before.
+        former: DeviceId,
+        /// Its place there.
+        seq: Seq,
+        /// As it is now, the newest of this device's.
+        row: HeldRow,
+    },
     /// A roster entry that was taken, be it as one that waits for its inviter's.
     Roster {
         /// Its bytes.
@@ -424,7 +455,7 @@ pub struct HeldRow {
     pub hash: BlobHash,
     /// What it holds.
     pub kind: Kind,
-    /// Its place in the local log, if it is a blob.
+    /// Its place in the local log, if it is a blob that is not there already, as one of a copied device's.
     pub cursor: Option<LocalCursor>,
     /// Its name.
     pub push_id: PushId,
@@ -535,6 +566,15 @@ pub enum Load {
         /// When to stop.
         bytes: usize,
     },
+    /// Envelopes of one sender in their order, from this one on, until `bytes` are exceeded; at least one, if there is one.
+    Of {
+        /// Whose.
+        sender: DeviceId,
+        /// The first.
+        from: Seq,
+        /// When to stop.
+        bytes: usize,
+    },
     /// Everything held, own or taken, in the order it came to rest, after this position, until `bytes` are
     /// exceeded; at least one, if there is one. Positions are counted from 1 by the store.
     Held {
@@ -571,8 +611,10 @@ pub struct Stored {
     /// The newest own envelopes, ascending: at least those that some relay in `relays` may not have, as far back as
     /// [`crate::OWN_HASHES_MAX`] go.
     pub own: Vec<(Seq, BlobHash)>,
-    /// Another installation uses this device's identity.
+    /// Another installation uses this device's identity, and there was no room for one more device.
     pub identity_reused: bool,
+    /// What this device's keys follow from, as often as it found that it was copied: the oldest first.
+    pub nonces: Vec<Nonce>,
     /// What is parked, and why.
     pub parked: Vec<(BlobId, ParkReason)>,
     /// The length of all that, in bytes.

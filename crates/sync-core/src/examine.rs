@@ -65,7 +65,7 @@ pub(crate) enum Examined {
 }
 
 /// Bytes that may be an envelope, and their hash, which is taken once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     hash: BlobHash,
     bytes: Bytes,

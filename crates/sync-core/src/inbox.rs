@@ -19,7 +19,8 @@ use sync_types::{
 
 use crate::{
     context::{Context, Effects},
-    event::{Event, HeldRow, Now, ParkReason, ParkedRow, SenderRow, StoreOp, WaitingRow},
+    copies::Copies,
+    event::{Event, HeldRow, Load, Now, ParkReason, ParkedRow, SenderRow, StoreOp, WaitingRow},
     examine::{Authentic, Candidate, Examined, Unreadable, examine},
     protection::Protection,
     ranges::Ranges,
@@ -57,6 +58,7 @@ pub(crate) struct Seen {
     pub(crate) index: usize,
     pub(crate) sender: DeviceId,
     pub(crate) seq: Seq,
+    pub(crate) prev: BlobHash,
     pub(crate) hash: BlobHash,
     /// The sender's clock at sealing.
     pub(crate) time_ms: u64,
@@ -99,6 +101,10 @@ pub(crate) struct Inbox {
     reread_due: bool,
     /// Commits came that may change who counts, and how far, or a member asks for one.
     commits_due: bool,
+    /// What may come under one identity and another.
+    copies: Copies,
+    /// Something came under another identity that may be among what is parked.
+    retry_due: bool,
     /// Senders whose row changed since the last op.
     changed: BTreeSet<DeviceId>,
     /// How often one did.
@@ -125,6 +131,13 @@ impl Inbox {
                 inbox.senders.entry(envelope.sender).or_default().waiting.insert(envelope.seq, envelope);
             }
         }
+        inbox.copies.learn(&context.roster);
+        // What waited for names to be read does so again.
+        let next = |sender: &Sender| sender.waiting.keys().next().copied().filter(|seq| *seq <= sender.seq.next());
+        let due: Vec<_> = inbox.senders.iter().filter_map(|(id, sender)| Some((*id, next(sender)?))).collect();
+        for (id, seq) in due {
+            inbox.copies.holds_back(&id, seq);
+        }
         inbox
     }
 
@@ -136,12 +149,13 @@ impl Inbox {
         envelopes: impl IntoIterator<Item = Candidate>,
         effects: &mut Effects,
     ) -> Vec<Seen> {
+        self.copies.learn(&context.roster);
         let mut seen = Vec::new();
         for (index, examined) in examine(context, envelopes).into_iter().enumerate() {
             match examined {
                 Examined::Authentic(envelope) => {
-                    let Authentic { sender, seq, hash, time_ms, .. } = envelope;
-                    seen.push(Seen { index, sender, seq, hash, time_ms });
+                    let Authentic { sender, seq, prev, hash, time_ms, .. } = envelope;
+                    seen.push(Seen { index, sender, seq, prev, hash, time_ms });
                     if envelope.sender != context.me {
                         self.place(context, now, envelope, effects);
                     }
@@ -166,7 +180,8 @@ impl Inbox {
         let named = envelopes.into_iter().map(|envelope| (envelope.blob_id(), envelope));
         let named: BTreeMap<_, _> = named.collect();
         let last = named.last_key_value().map(|(blob_id, _)| *blob_id);
-        // A fork stays one, whatever is learnt. The others' places are free until it is known what became of them.
+        self.forget_forks(context, &named, effects);
+        // Any other fork stays one. The others' places are free until it is known what became of them.
         let is_fork = |blob_id: &BlobId| self.parked.get(blob_id) == Some(&ParkReason::Forked);
         let (tried, envelopes): (Vec<_>, Vec<_>) = named.into_iter().filter(|(blob_id, _)| !is_fork(blob_id)).unzip();
         let bytes: u64 = envelopes.iter().map(|envelope| envelope.len() as u64).sum();
@@ -183,6 +198,24 @@ impl Inbox {
         again.ops.extend(gone.map(|blob_id| StoreOp::Unpark { blob_id: *blob_id }));
         effects.append(again);
         last
+    }
+
+    /// Lets go of forks whose content is here by now, under the identity that their maker took.
+    fn forget_forks(&mut self, context: &mut Context, parked: &BTreeMap<BlobId, Candidate>, effects: &mut Effects) {
+        if self.copies.is_empty() {
+            return;
+        }
+        let forks = parked.iter().filter(|(blob_id, _)| self.parked.get(*blob_id) == Some(&ParkReason::Forked));
+        let forks: Vec<_> = forks.map(|(blob_id, fork)| (*blob_id, fork.clone())).collect();
+        let (blob_ids, forks): (Vec<_>, Vec<_>) = forks.into_iter().unzip();
+        for (blob_id, fork) in blob_ids.into_iter().zip(examine(context, forks)) {
+            let Examined::Authentic(fork) = fork else { continue };
+            if self.copies.has(&fork.sender, fork.seq, fork.push_id) {
+                self.parked.remove(&blob_id);
+                self.parked_bytes = self.parked_bytes.saturating_sub(fork.bytes.len() as u64);
+                effects.ops.push(StoreOp::Unpark { blob_id });
+            }
+        }
     }
 
     /// A relay says this envelope's time is over.
@@ -272,6 +305,36 @@ impl Inbox {
     /// Commits came since this was last asked. Asking takes the answer back.
     pub(crate) fn take_commits_due(&mut self) -> bool {
         std::mem::take(&mut self.commits_due)
+    }
+
+    /// Whether what is parked may be here by now under another identity. Asking takes the answer back.
+    pub(crate) fn take_retry_due(&mut self) -> bool {
+        std::mem::take(&mut self.retry_due) && self.parked.values().any(|reason| *reason == ParkReason::Forked)
+    }
+
+    /// What to read of what is held, so that what a copied device sealed twice is known again.
+    pub(crate) fn names_wanted(&mut self, bytes: usize) -> Option<Load> {
+        self.copies.next_load(bytes)
+    }
+
+    /// Those rows came: what waited for them is taken, once they are all.
+    pub(crate) fn names_read(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        (sender, from): (DeviceId, Seq),
+        rows: &[HeldRow],
+        effects: &mut Effects,
+    ) {
+        if self.copies.read(sender, from, rows) {
+            self.retry_due = true;
+            for id in self.senders.keys().copied().collect::<Vec<_>>() {
+                if context.roster.standing(&id) != Standing::Stranger {
+                    self.drain(context, now, id, effects);
+                }
+            }
+            self.flush(effects);
+        }
     }
 
     /// How far a sender is held.
@@ -369,7 +432,10 @@ impl Inbox {
             }
         }
         let sender = self.senders.entry(id).or_default();
-        if envelope.seq <= sender.seq {
+        let is_wanted = envelope.seq > sender.seq || sender.holes.contains(envelope.seq);
+        if is_wanted && self.copies.holds_back(&id, envelope.seq) {
+            self.wait(context, now, envelope, effects);
+        } else if envelope.seq <= sender.seq {
             let same = envelope.seq != sender.seq || sender.hash == BlobHash::ZERO || envelope.hash == sender.hash;
             if sender.holes.remove(envelope.seq) {
                 self.take(context, now, envelope, true, effects);
@@ -444,11 +510,18 @@ impl Inbox {
             let Some(first) = sender.waiting.first_entry().filter(|first| *first.key() <= sender.seq.next()) else {
                 break;
             };
+            if self.copies.holds_back(&id, *first.key()) {
+                break;
+            }
             let envelope = first.remove();
             self.waiting_bytes -= envelope.bytes.len();
             effects.ops.push(StoreOp::Unwait { hash: envelope.hash });
             if envelope.seq <= sender.seq {
-                self.dropped.repeated += 1;
+                if sender.holes.remove(envelope.seq) {
+                    self.take(context, now, envelope, true, effects);
+                } else {
+                    self.dropped.repeated += 1;
+                }
             } else if sender.follows(&envelope) {
                 self.take(context, now, envelope, false, effects);
             } else {
@@ -492,7 +565,10 @@ impl Inbox {
         self.changed.insert(envelope.sender);
         context.roster.note_epoch(envelope.sender, envelope.key_id);
         let late = late && context.protections.hold(Protection::LateMarked);
-        let cursor = (envelope.kind == Kind::Data).then(|| context.local.advance());
+        let is_news = self.copies.is_news(&envelope.sender, envelope.seq, envelope.push_id)
+            || !context.protections.hold(Protection::CopiesKnownAgain);
+        let cursor = (envelope.kind == Kind::Data && is_news).then(|| context.local.advance());
+        self.retry_due |= self.copies.concerns(&envelope.sender, envelope.seq);
         effects.ops.push(StoreOp::Take(HeldRow {
             sender: envelope.sender,
             seq: envelope.seq,
@@ -551,6 +627,7 @@ impl Inbox {
         effects.ops.push(StoreOp::Roster { entry: entry.clone() });
         effects.ops.extend(names.superseded.into_iter().map(|entry| StoreOp::Superseded { entry }));
         effects.events.extend(names.renamed.into_iter().map(|device| Event::DeviceRenamed { device }));
+        self.copies.learn(&context.roster);
         // Who joins may be what a commit waited for.
         self.commits_due |= !joined.is_empty();
         for device in joined {
@@ -562,7 +639,9 @@ impl Inbox {
 
     /// A second envelope for one place. A removed device's own history is nobody's concern any more.
     fn park_fork(&mut self, context: &Context, envelope: &Authentic, effects: &mut Effects) {
-        if context.roster.is_member(&envelope.sender) {
+        if self.copies.has(&envelope.sender, envelope.seq, envelope.push_id) {
+            self.dropped.repeated += 1;
+        } else if context.roster.is_member(&envelope.sender) {
             self.park(Unreadable::forked(envelope), effects);
         } else {
             self.dropped.from_removed += 1;

@@ -6,7 +6,7 @@
 //!              ├─ EnvelopeKey     seals envelopes
 //!              ├─ older, package  hand secrets on, see [`crate::handover`]
 //!              └─ RelayAuthKey    one for each relay; its public half is all that a relay knows of a group
-//! DeviceKey, DeviceKem            made by one device for one group
+//! DeviceKey, DeviceKem            made by one device for one group; others follow from them, see [`crate::identity`]
 //! ```
 //! A derived key tells nothing about its secret nor about its siblings, so a relay that sees one relay's key
 //! knows no other's.
@@ -21,7 +21,7 @@ use sha2::Sha256;
 use sync_types::{AuthPublic, DeviceId, GroupId, KeyId, RelayGroupId, RelayId, limits::EPOCHS_MAX, sign};
 use zeroize::Zeroizing;
 
-use crate::secret::secret;
+use crate::{identity::Nonce, secret::secret};
 
 /// Bytes of a device's public X-Wing key (ML-KEM-768 and X25519).
 pub const KEM_PUBLIC_LEN: usize = 1216;
@@ -159,6 +159,11 @@ impl DeviceKey {
         Self(SigningKey::from_bytes(seed))
     }
 
+    /// What this device signs with once it knows that it was copied: see [`crate::identity`].
+    pub(crate) fn copied(&self, nonce: &Nonce) -> Self {
+        Self::from_seed(&derive(self.seed(), "0k-sync/1 copied device", nonce.as_bytes()))
+    }
+
     /// The seed, for the transport: a device's endpoint on the network is the device.
     pub fn seed(&self) -> &[u8; 32] {
         self.0.as_bytes()
@@ -184,6 +189,11 @@ impl DeviceKem {
     /// A new key.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         Self::from_bytes(&random(rng))
+    }
+
+    /// What others seal to this device with once it knows that it was copied: see [`crate::identity`].
+    pub(crate) fn copied(&self, nonce: &Nonce) -> Self {
+        Self::from_bytes(&derive(self.as_bytes(), "0k-sync/1 copied kem", nonce.as_bytes()))
     }
 
     /// The public half, as the roster carries it.

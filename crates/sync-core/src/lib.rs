@@ -15,11 +15,13 @@
 //! **Absent on purpose:** conflict resolution. Blobs are opaque; apps merge.
 
 mod context;
+mod copies;
 mod engine;
 pub mod event;
 mod examine;
 mod handover;
 pub mod heads;
+pub mod identity;
 mod inbox;
 pub mod keys;
 mod link;

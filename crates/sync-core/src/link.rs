@@ -382,10 +382,7 @@ impl Link {
     /// that ends before that, or differs there, has lost rows.
     pub(crate) fn reread(&mut self) {
         if let Some(state) = &mut self.state {
-            if state.mark.is_none_or(|(marked, _)| marked < state.pulled) && state.pulled > RelayCursor::START {
-                state.mark = Some((state.pulled, state.run));
-            }
-            (state.pulled, state.run) = (RelayCursor::START, Run::START);
+            read_again(state);
         }
     }
 
@@ -615,4 +612,17 @@ impl Link {
             contradictions: self.state.as_ref().map(|state| state.contradictions.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// Of a log that is read from its start, and that no own envelope is known to be in: the device is another one.
+pub(crate) fn starts_over(mut state: RelayState) -> RelayState {
+    read_again(&mut state);
+    RelayState { acked: Seq::START, ..state }
+}
+
+fn read_again(state: &mut RelayState) {
+    if state.mark.is_none_or(|(marked, _)| marked < state.pulled) && state.pulled > RelayCursor::START {
+        state.mark = Some((state.pulled, state.run));
+    }
+    (state.pulled, state.run) = (RelayCursor::START, Run::START);
 }

@@ -82,6 +82,11 @@ impl Outbox {
         self.hashes.get(&seq).copied()
     }
 
+    /// The earliest own envelope of which the hash is known, or the next one.
+    pub(crate) fn earliest(&self) -> Seq {
+        self.hashes.keys().copied().find(|seq| *seq > Seq::START).unwrap_or(self.head.next())
+    }
+
     /// Seals the next envelope. The caller stores the row before it sends anything.
     pub(crate) fn seal(&mut self, context: &mut Context, now: Now, kind: Kind, ttl_s: u32, payload: Bytes) -> HeldRow {
         let mut push_id = [0; PushId::LEN];
@@ -90,7 +95,7 @@ impl Outbox {
         let seq = self.head.next();
         let (prev, time_ms) = (self.head_hash, now.wall_ms);
         let draft = seal::Draft { kind, ttl_s, seq, prev, push_id, time_ms, payload, compress: false };
-        let envelope = seal::seal(&context.keys, &context.device_key, draft, &mut context.rng);
+        let envelope = seal::seal(&context.keys, context.identity.key(), draft, &mut context.rng);
         let hash = envelope.hash();
         let row = HeldRow {
             sender: context.me,
@@ -104,12 +109,7 @@ impl Outbox {
             late: false,
             envelope: envelope.as_bytes().clone(),
         };
-        (self.head, self.head_hash) = (seq, hash);
-        self.hashes.insert(seq, hash);
-        if self.hashes.len() > OWN_HASHES_MAX {
-            self.hashes.pop_first();
-        }
-        self.remember(&row);
+        self.append(&row);
         row
     }
 
@@ -181,7 +181,7 @@ impl Outbox {
             payload: seal::unpack(&body).ok()?,
             compress: body.codec != Codec::None as u8,
         };
-        let envelope = seal::seal(&context.keys, &context.device_key, draft, &mut context.rng);
+        let envelope = seal::seal(&context.keys, context.identity.key(), draft, &mut context.rng);
         let hash = envelope.hash();
         self.hashes.insert(row.seq, hash);
         if row.seq == self.head {
@@ -192,6 +192,37 @@ impl Outbox {
             self.recent_bytes -= queued.envelope.len();
         }
         Some(HeldRow { hash, envelope: envelope.as_bytes().clone(), ..row.clone() })
+    }
+
+    /// Seals an envelope of this device's former identity as the next one of this. None if it can't be opened.
+    pub(crate) fn adopt(&mut self, context: &mut Context, row: &HeldRow) -> Option<HeldRow> {
+        let envelope = Envelope::parse(row.envelope.clone()).ok()?;
+        let body = seal::open(&context.keys, &envelope).ok()?;
+        let (seq, prev) = (self.head.next(), self.head_hash);
+        let draft = seal::Draft {
+            kind: row.kind,
+            ttl_s: envelope.header().ttl_s,
+            seq,
+            prev,
+            push_id: body.push_id,
+            time_ms: body.time_ms,
+            payload: seal::unpack(&body).ok()?,
+            compress: body.codec != Codec::None as u8,
+        };
+        let envelope = seal::seal(&context.keys, context.identity.key(), draft, &mut context.rng);
+        let hash = envelope.hash();
+        let row = HeldRow { sender: context.me, seq, hash, envelope: envelope.as_bytes().clone(), ..row.clone() };
+        self.append(&row);
+        Some(row)
+    }
+
+    fn append(&mut self, row: &HeldRow) {
+        (self.head, self.head_hash) = (row.seq, row.hash);
+        self.hashes.insert(row.seq, row.hash);
+        if self.hashes.len() > OWN_HASHES_MAX {
+            self.hashes.pop_first();
+        }
+        self.remember(row);
     }
 
     /// Notes that everything sealed so far is, or is about to be, offered. Whether that is new.

@@ -68,11 +68,17 @@ pub enum Protection {
     NewestReceipt,
     /// A receipt names what is missing of what it claims.
     ReceiptHoles,
+    /// A device notices that another installation seals in its name.
+    CopyNoticed,
+    /// What only one of two installations has is sealed again under its own identity.
+    CopySealedAgain,
+    /// What was sealed under two identities is handed out once.
+    CopiesKnownAgain,
 }
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 35] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -105,6 +111,9 @@ impl Protection {
         Self::ReceiptAfterStore,
         Self::NewestReceipt,
         Self::ReceiptHoles,
+        Self::CopyNoticed,
+        Self::CopySealedAgain,
+        Self::CopiesKnownAgain,
     ];
 }
 

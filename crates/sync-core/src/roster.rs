@@ -21,7 +21,7 @@ use sync_types::{
 pub(crate) use self::names::NamesChanged;
 pub use self::{
     commit::{Commit, Cutoff, NewKey},
-    entry::{Entry, EntryError, EntryHash, Genesis, JoinRequest, Joined, Profile},
+    entry::{Copied, Entry, EntryError, EntryHash, Genesis, JoinRequest, Joined, Profile},
     names::Renamed,
 };
 pub(crate) use self::{
@@ -137,6 +137,8 @@ pub struct Roster {
     taken: Vec<EntryHash>,
     /// Where in `taken` each member came in, and through whom.
     origins: BTreeMap<DeviceId, (usize, Option<DeviceId>)>,
+    /// Devices that are others themselves, as another installation: of whom, what they say of it, and the entry.
+    copies: BTreeMap<DeviceId, (DeviceId, Copied, EntryHash)>,
     /// How many of them only a newer build understands.
     unknown: usize,
     /// By the device they wait for.
@@ -163,6 +165,7 @@ impl Roster {
             taken: Vec::new(),
             unknown: 0,
             origins: BTreeMap::new(),
+            copies: BTreeMap::new(),
             waiting: BTreeMap::new(),
             names: Names::default(),
             history: History::default(),
@@ -300,6 +303,11 @@ impl Roster {
     fn admit(&mut self, hash: EntryHash, joined: Joined, payload: Bytes, added: &mut Vec<DeviceId>) {
         self.keep(hash, payload);
         let JoinRequest { device, kem_public, profile, .. } = joined.request;
+        if let Some(copied) = joined.copied
+            && self.copies.get(&device).is_none_or(|(.., known)| hash < *known)
+        {
+            self.copies.insert(device, (joined.inviter, copied, hash));
+        }
         self.invited.entry(joined.inviter).or_default().insert(device);
         self.given.entry(device).or_default().push(joined.heads.into_iter().collect());
         let member = Member {
@@ -412,6 +420,16 @@ impl Roster {
 
     fn family(&self) -> Family<'_> {
         Family::new(self.genesis, &self.invited, |device| self.joined[device].entry)
+    }
+
+    /// Of which device this one is a copy, and what it says of that.
+    pub fn copied(&self, device: &DeviceId) -> Option<(DeviceId, Copied)> {
+        self.copies.get(device).map(|(former, copied, _)| (*former, *copied))
+    }
+
+    /// Every device that joined as a copy of another, with that one.
+    pub(crate) fn copies(&self) -> impl Iterator<Item = (DeviceId, DeviceId, Copied)> {
+        self.copies.iter().map(|(device, (former, copied, _))| (*device, *former, *copied))
     }
 
     // ── Commits ──

@@ -3,8 +3,8 @@
 //! The devices run the real [`crate::Engine`]; disk, network and relay are models whose faults the seed chooses:
 //! connections break, messages are late, lost, repeated and out of order, links are cut in two, devices crash
 //! between any two actions and come back with what was stored, disks and relays fill up, relays restart, are wiped
-//! or restored from an old copy, clocks are wrong and jump, devices join late and disappear for good, and relays show one device another history than the
-//! others.
+//! or restored from an old copy, installations are copied, clocks are wrong and jump, devices join late and disappear for
+//! good, and relays show one device another history than the others.
 //!
 //! After every step that can break one, the guarantees of PROTOCOL.md are checked (`sim/check.rs`) against what really
 //! happened. One seed replays one run exactly:
@@ -16,6 +16,7 @@
 use crate::protection::Protection;
 
 mod check;
+mod copies;
 mod device;
 mod disk;
 mod faces;

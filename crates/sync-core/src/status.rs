@@ -101,7 +101,7 @@ pub struct Status {
     pub relays: Vec<RelayStatus>,
     /// Unix milliseconds when the badge last was [`Badge::Synced`] since this engine was opened.
     pub synced_ms: Option<u64>,
-    /// This installation's identity is in use elsewhere; it pushes no more.
+    /// This installation's identity is in use elsewhere, and the group has no room for one more device; it pushes no more.
     pub identity_reused: bool,
     /// This device was removed from the group. It syncs no more; what it had is still here.
     pub removed: bool,
@@ -129,6 +129,8 @@ pub struct DeviceStatus {
     pub online: bool,
     /// When it was last seen, in Unix milliseconds by this device's clock; now, if it is online.
     pub last_seen_ms: Option<u64>,
+    /// It is a copy of this device: another installation of what that was.
+    pub copy_of: Option<DeviceId>,
     /// How far it says to have come with what each member sealed; none if it never said.
     pub receipt: Option<Receipt>,
     /// It is this one.

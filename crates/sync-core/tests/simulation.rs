@@ -31,6 +31,15 @@ fn the_guarantees_hold_through_two_hundred_runs_with_three_relays_that_lie() {
     }
 }
 
+#[test]
+fn the_guarantees_hold_through_three_hundred_copies() {
+    for seed in 0..300 {
+        if let Err(violation) = sim::run(Plan::copies(seed)) {
+            panic!("{violation}\nreplay it with: cargo xtask sim 1 --copies --seed {seed}");
+        }
+    }
+}
+
 // Two tests, so that two cores have something to do.
 #[test]
 fn the_guarantees_hold_on_the_first_five_hundred_seeds() {
@@ -78,9 +87,10 @@ fn every_protection_is_missed_when_it_is_gone() {
         let row = document.lines().find(|line| line.starts_with('|') && line.contains(&name));
         let row = row.unwrap_or_else(|| panic!("the table has no row for {name}"));
         let cell = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default().trim();
-        let (plan, seed): (fn(u64) -> Plan, _) = match cell.strip_prefix("quarrel ") {
-            Some(seed) => (Plan::quarrel, seed),
-            None => (Plan::random, cell),
+        let (plan, seed): (fn(u64) -> Plan, _) = match cell.split_once(' ') {
+            Some(("quarrel", seed)) => (Plan::quarrel, seed),
+            Some(("copies", seed)) => (Plan::copies, seed),
+            Some(_) | None => (Plan::random, cell),
         };
         let seed = seed.parse().unwrap_or_else(|_| panic!("no seed in: {row}"));
         assert!(seed < 1_000, "{name} is missed too late");

@@ -240,43 +240,108 @@ fn with_one_of_two_relays_gone_a_device_is_connected_and_goes_on() {
 }
 
 #[test]
-fn a_copied_device_that_fell_behind_says_so_seals_nothing_more_and_does_not_forget_it() {
+fn a_copied_device_that_fell_behind_goes_on_as_another_and_loses_nothing() {
     let mut net = Story::new(2, 1);
     let copy = net.copy_device(0);
+    let was = net.id(copy);
     let theirs: Vec<_> = (0..3).map(|_| net.push(copy)).collect();
     let ours: Vec<_> = (0..3).map(|_| net.push(0)).collect();
     net.wait_ms(2_000);
+    net.told(1);
     net.set_online(copy, true);
-    net.wait_ms(2_000);
-    // What the original pushed in those places is no acknowledgement of what the copy did.
-    assert!(net.status(copy).identity_reused);
-    assert_eq!(net.badge(copy), Badge::Failed);
-    assert!(net.status(copy).pending >= theirs.len() as u64);
-    assert_eq!(net.log(1), ours);
+    net.rest();
+    assert_eq!(net.id(0), was, "the original never noticed");
+    assert_ne!(net.id(copy), was, "the later one did");
+    for device in [0, 1, copy] {
+        let mut log = net.log(device);
+        log.sort_unstable();
+        assert_eq!(log, [theirs.clone(), ours.clone()].concat());
+        assert_eq!(net.badge(device), Badge::Synced);
+        assert_eq!(net.copy_of(device, copy), Some(was));
+        assert_eq!(net.copy_of(device, 0), None);
+    }
+    // What the copy pushed before keeps its place in its own log, and its app hears who it is by now.
+    assert_eq!(net.log(copy)[..3], theirs);
+    let changed = net.told(copy).into_iter().filter(|event| matches!(event, Event::IdentityChanged { .. })).count();
+    assert_eq!(changed, 1);
+    let joined = net.told(1).into_iter().filter(|event| matches!(event, Event::DeviceJoined { .. })).count();
+    assert_eq!(joined, 1, "the others see it as a device that joined");
+    // Both go on, through a crash as well.
     net.crash(copy);
-    net.wait_ms(6_000);
-    assert!(net.status(copy).identity_reused);
-    assert_eq!(net.badge(copy), Badge::Failed);
-    // The original never saw the copy, and goes on.
     let later = net.push(0);
-    net.wait_ms(6_000); // A relay may be late with what it has.
-    assert_eq!(net.badge(0), Badge::Synced);
-    assert_eq!(net.log(1), [ours, vec![later]].concat());
+    net.rest();
+    let last = net.push(copy);
+    net.rest();
+    for device in [0, 1, copy] {
+        assert!([later, last].iter().all(|number| net.log(device).contains(number)));
+    }
 }
 
 #[test]
-fn of_two_copies_that_push_at_once_both_find_out() {
+fn of_two_installations_that_push_at_once_both_go_on_as_others_and_nothing_is_left_aside() {
     let mut net = Story::new(2, 1);
     let copy = net.copy_device(0);
+    let was = net.id(0);
     net.set_online(copy, true);
     net.wait_ms(2_000);
+    let mut pushed = vec![net.push(copy), net.push(0)];
+    pushed.sort_unstable();
+    net.rest();
+    assert!(net.id(0) != was && net.id(copy) != was && net.id(0) != net.id(copy));
+    for device in [0, 1, copy] {
+        let mut log = net.log(device);
+        log.sort_unstable();
+        assert_eq!(log, pushed, "device {device} has each of the two once");
+        assert_eq!(net.badge(device), Badge::Synced);
+        assert_eq!((net.copy_of(device, 0), net.copy_of(device, copy)), (Some(was), Some(was)));
+    }
+}
+
+#[test]
+fn a_copy_of_a_copy_is_another_device_again_and_has_the_keys_of_all_it_was() {
+    let mut net = Story::new(2, 1);
+    let first = net.copy_device(0);
+    let ours = net.push(0);
+    net.wait_ms(1_000);
+    net.set_online(first, true);
+    net.rest();
+    // New keys are sealed to the copy by now.
+    net.rotate(1);
+    net.rest();
+    let before = net.id(first);
+    let second = net.copy_device(first);
+    let theirs = [net.push(first), net.push(second)];
+    net.wait_ms(1_000);
+    net.set_online(second, true);
+    net.rest();
+    assert_eq!(net.copy_of(1, second), Some(before));
+    for device in [0, 1, first, second] {
+        assert_eq!(net.log(device).len(), 3);
+        assert!([ours, theirs[0], theirs[1]].iter().all(|number| net.log(device).contains(number)));
+        assert_eq!(net.key(device), net.key(1));
+    }
+    net.crash(second);
+    net.rest();
+    assert_eq!(net.key(second), net.key(1), "and again from what is stored");
+}
+
+#[test]
+fn a_removed_device_brings_no_copy_of_itself_in() {
+    let mut net = Story::new(3, 1);
+    let copy = net.copy_device(2);
     net.push(copy);
-    net.push(0);
+    net.push(2);
+    net.wait_ms(1_000);
+    net.remove(0, 2, true);
     net.wait_ms(2_000);
-    assert!(net.status(copy).identity_reused && net.status(0).identity_reused);
-    // The other device has one of the two, and shows that there is another.
-    assert_eq!(net.log(1).len(), 1);
-    assert_eq!(net.badge(1), Badge::Failed);
+    let was = net.id(copy);
+    net.set_online(copy, true);
+    net.wait_ms(30_000);
+    assert_eq!(net.id(copy), was, "it hears that it is removed, and stays what it was");
+    assert!(net.status(copy).removed);
+    let members = net.members(0);
+    assert_eq!(members, net.members(1));
+    assert_eq!(members, 2);
 }
 
 #[test]

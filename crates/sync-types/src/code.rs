@@ -157,7 +157,7 @@ codes! {
     /// The client is closed.
     Closed = 126, "closed", FixInput, "the client is closed";
     /// This installation was cloned or restored from a backup.
-    IdentityReused = 127, "identity_reused", AskPerson, "another installation uses this device's identity (a copied or restored profile); pair this device as a new one";
+    IdentityReused = 127, "identity_reused", AskPerson, "another installation uses this device's identity (a copied or restored profile), and the group has no room for one more device; remove one, and open this profile again";
     /// Removed from the group.
     Removed = 129, "removed", AskPerson, "this device was removed from its group; what it had is still here, and to sync again it has to be paired anew";
     /// The group has keys that this device was not given.

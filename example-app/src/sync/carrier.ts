@@ -67,6 +67,7 @@ export class Carrier {
       case 'deviceRenamed':
       case 'deviceRemoved':
       case 'devicePresence':
+      case 'identityChanged':
       case 'receivedBy':
       case 'connected':
       case 'disconnected':

@@ -26,7 +26,8 @@ export const NOTE_BADGES: Record<Badge, string> = {
 export function statusSentence(status: Status | undefined): string {
   if (!status) return 'Looking how things stand…'
   if (status.removed) return 'This device was removed from your devices. Its notes are still here, but they sync no more.'
-  if (status.identityReused) return 'A copy of this device is in use somewhere. To sync again, leave and connect this device anew.'
+  if (status.identityReused)
+    return 'A copy of this device is in use somewhere, and you have as many devices as possible. Remove one, and start this app anew.'
   if (status.groupId === null) return 'Your notes are on this device only.'
   switch (status.badge) {
     case 'synced':
@@ -154,6 +155,15 @@ export function seenWords(online: boolean, lastSeen: number | null, now: number)
   if (minutes < 120) return `Seen ${minutes} minutes ago`
   const hours = Math.round(minutes / 60)
   return hours < 48 ? `Seen ${hours} hours ago` : `Seen ${Math.round(hours / 24)} days ago`
+}
+
+/** Which device this one is a copy of, if it is one. */
+export function copyWords(
+  { copyOf }: Pick<Device, 'copyOf'>,
+  devices: Pick<Device, 'deviceId' | 'name'>[],
+): string | undefined {
+  if (copyOf === null) return undefined
+  return `A copy of ${devices.find(({ deviceId }) => deviceId === copyOf)?.name ?? 'a device that was removed'}`
 }
 
 /** How much of what is here another device has; nothing of this one, and of one that has not said. */

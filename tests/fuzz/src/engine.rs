@@ -52,6 +52,8 @@ struct Device {
     relays: [Relay; 2],
     now_ms: u64,
     token: u64,
+    /// The engine is over: the device is another one by now.
+    reopen: bool,
 }
 
 impl Device {
@@ -60,7 +62,7 @@ impl Device {
         let disk = Disk::new(members.me.device_id(), members.roster.clone());
         let relays = [1, 2].map(|n| Relay::new(RelayId::from_bytes([n; 32])));
         let engine = Self::open(members, &disk, &relays, 0);
-        let mut device = Self { members, engine, disk, notes: Vec::new(), relays, now_ms: 0, token: 0 };
+        let mut device = Self { members, engine, disk, notes: Vec::new(), relays, now_ms: 0, token: 0, reopen: false };
         device.feed(Input::Timer);
         device
     }
@@ -133,13 +135,17 @@ impl Device {
                     let notes = std::mem::take(&mut self.notes);
                     self.store(notes);
                 }
-                self.notes.clear();
-                self.relays.iter_mut().for_each(Relay::gone);
-                self.now_ms += 1;
-                self.engine = Self::open(self.members, &self.disk, &self.relays, self.now_ms);
-                self.feed(Input::Timer);
+                self.restart();
             }
         }
+    }
+
+    fn restart(&mut self) {
+        self.notes.clear();
+        self.relays.iter_mut().for_each(Relay::gone);
+        self.now_ms += 1;
+        self.engine = Self::open(self.members, &self.disk, &self.relays, self.now_ms);
+        self.feed(Input::Timer);
     }
 
     /// A relay says something, if it is connected at all.
@@ -165,6 +171,9 @@ impl Device {
                     inputs.insert(0, Input::Loaded { load, rows, position });
                 }
             }
+        }
+        if std::mem::take(&mut self.reopen) {
+            self.restart();
         }
         self.judge();
     }
@@ -196,6 +205,7 @@ impl Device {
                 }
             }
             Action::Admitted { .. } => {}
+            Action::Reopen => self.reopen = true,
             Action::Emit(event) => self.told(&event),
         }
         None
@@ -242,6 +252,7 @@ impl Device {
             | Event::DeviceJoined { .. }
             | Event::DeviceRenamed { .. }
             | Event::DevicePresence { .. }
+            | Event::IdentityChanged { .. }
             | Event::DeviceRemoved { .. }
             | Event::KeyRotated
             | Event::ReceivedBy { .. }

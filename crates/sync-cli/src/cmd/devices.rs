@@ -25,6 +25,7 @@ pub(super) async fn run(client: &SyncClient, args: &DevicesArgs, output: Output)
             name: device.name,
             platform: device.platform,
             joined_by: device.joined_by.map(|device| device.to_string()),
+            copy_of: device.copy_of.map(|former| former.to_string()),
             joined_at: device.joined_at_ms,
             online: device.online,
             last_seen: device.last_seen_ms,

@@ -52,9 +52,10 @@ impl Rig {
         let parts = Parts {
             store: Arc::clone(&store) as Arc<dyn Store>,
             resolver: Resolver::new(crate::resolve::http_client().expect("builds")),
+            device_id: device.device_id(),
             device_key: Arc::new(device),
             kem: Arc::new(kem),
-            current_keys: watch::Sender::new(Arc::new(keys.share())),
+            current: watch::Sender::new(Current { device_id: membership.device, keys: Arc::new(keys.share()) }),
             keys: Arc::new(keys),
             rotate_after: None,
             online: false,

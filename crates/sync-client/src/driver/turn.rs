@@ -22,6 +22,8 @@ pub(super) struct Turn {
     pub(super) must_store: bool,
     pub(super) sealed: Vec<Token>,
     pub(super) todo: Vec<Todo>,
+    /// The engine is over: nothing more is gathered for it.
+    pub(super) is_last: bool,
     /// What the last entry for the roster came to.
     pub(super) admitted: Option<Result<(), ErrorCode>>,
 }
@@ -34,13 +36,14 @@ pub(super) enum Todo {
     Send(RelayId, DeviceMsg),
     Reply(Token, Result<Pushed, ErrorCode>),
     Emit(Event),
+    Reopen,
     GiveUp(Token),
     Done(Done, Result<(), ErrorCode>),
 }
 
 impl Turn {
     pub(super) fn has_room(&self) -> bool {
-        self.inputs < TURN_INPUTS_MAX && self.bytes < TURN_BYTES_MAX
+        self.inputs < TURN_INPUTS_MAX && self.bytes < TURN_BYTES_MAX && !self.is_last
     }
 
     pub(super) fn take(&mut self, action: Action) {
@@ -56,13 +59,17 @@ impl Turn {
             Action::Send { relay, message } => self.todo.push(Todo::Send(relay, message)),
             Action::Reply { token, result } => self.todo.push(Todo::Reply(token, result)),
             Action::Admitted { result } => self.admitted = Some(result),
+            Action::Reopen => {
+                self.is_last = true;
+                self.todo.push(Todo::Reopen);
+            }
             Action::Emit(event) => self.todo.push(Todo::Emit(event)),
         }
     }
 
     fn store(&mut self, ops: Vec<StoreOp>) {
         for op in &ops {
-            if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) | StoreOp::Take(row) = op {
+            if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) | StoreOp::Adopt { row, .. } | StoreOp::Take(row) = op {
                 self.bytes += row.envelope.len();
             }
         }
@@ -85,6 +92,8 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
         | StoreOp::Offered { .. }
         | StoreOp::AppAck { .. }
         | StoreOp::IdentityReused
+        | StoreOp::Identity { .. }
+        | StoreOp::Adopt { .. }
         | StoreOp::Roster { .. }
         | StoreOp::Seen { .. }
         | StoreOp::Receipt { .. }

@@ -157,7 +157,7 @@ async fn converse(
             Action::Burn => room.burn().await,
             Action::Done => {
                 let group = entered.expect("a pairing is done after its outcome was delivered");
-                return Ok(JoinEvent::Joined { group_id: group.group_id, device_id: group.device_id });
+                return Ok(JoinEvent::Joined { group_id: group.group_id, device_id: group.device_id() });
             }
             Action::Failed(error) => return Ok(JoinEvent::Failed(ClientError::Refused(error.code()))),
         }

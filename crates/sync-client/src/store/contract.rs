@@ -4,6 +4,7 @@ use bytes::Bytes;
 use sync_core::{
     event::{HeldRow, Load, ParkReason, ParkedRow, Paved, RelayState, SenderRow, StoreOp, WaitingRow},
     heads::Contradiction,
+    identity::Nonce,
     roster::EntryHash,
 };
 use sync_types::{
@@ -191,7 +192,8 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
     assert!(stored.identity_reused);
     assert_eq!(stored.parked, [(BlobId::from_bytes([2; 16]), ParkReason::KeyMissing)]);
     assert_eq!(stored.parked_bytes, 50);
-    assert_eq!(stored.own, [], "the only relay has them all");
+    let both = [1, 2].map(|seq| (Seq::new(seq), row(ME, seq, None).hash));
+    assert_eq!(stored.own, both, "the only relay has them all, and some are kept in mind");
     assert_eq!(stored.relays, [(RELAY, relay_state(2))]);
     assert_eq!(stored.roster, [Bytes::from_static(b"genesis"), Bytes::from_static(b"joined")]);
     let mut seen = stored.seen;
@@ -217,7 +219,58 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
 
     let other = RelayState { acked: Seq::new(1), ..relay_state(3) };
     store.commit(&[StoreOp::Relay { relay: RelayId::from_bytes([8; 32]), state: other }]).await.expect("commits");
-    assert_eq!(store.load().await.expect("readable").own, [(Seq::new(2), row(ME, 2, None).hash)]);
+    assert_eq!(store.load().await.expect("readable").own, both);
+}
+
+/// A device that was copied is another one in one transaction, and what it takes over keeps its place in the local log.
+async fn a_device_that_becomes_another_keeps_its_log(store: &dyn Store) {
+    in_a_group(store).await;
+    let receipt = |device, text: &'static [u8]| StoreOp::Receipt { device, envelope: Bytes::from_static(text) };
+    let ops = [
+        StoreOp::PutOwn(row(ME, 1, None)),
+        StoreOp::PutOwn(row(ME, 2, Some(1))),
+        StoreOp::Take(row(PEER, 1, Some(2))),
+        StoreOp::PutOwn(row(ME, 3, Some(3))),
+        StoreOp::Offered { through: Seq::new(3) },
+        receipt(ME, b"as before"),
+        receipt(PEER, b"theirs"),
+    ];
+    store.commit(&ops).await.expect("commits");
+    let nonce = Nonce::from_bytes([5; 32]);
+    let shared = SenderRow { expected: Seq::START, ..own(1) };
+    let ops = [StoreOp::Sender(shared.clone()), StoreOp::Identity { device: STRANGER, former: ME, nonce }];
+    store.commit(&ops).await.expect("commits");
+
+    let stored = store.load().await.expect("readable");
+    assert_eq!((stored.offered, stored.own, &stored.nonces[..]), (Seq::START, vec![], &[nonce][..]));
+    assert_eq!(stored.receipts, [Bytes::from_static(b"theirs")]);
+    let profile = store.profile().await.expect("readable").expect("is there");
+    assert_eq!(profile.membership, Some(Membership { device: STRANGER, ..membership() }));
+    let of = |sender| store.read(Load::Of { sender, from: Seq::new(2), bytes: ALL });
+    assert_eq!(of(ME).await.expect("readable").0, [row(ME, 2, Some(1)), row(ME, 3, Some(3))]);
+
+    // Its first own comes to rest behind what it takes over.
+    let adopted = |seq, cursor| HeldRow { push_id: row(ME, seq, None).push_id, ..row(STRANGER, seq, cursor) };
+    let ops = [
+        StoreOp::PutOwn(row(STRANGER, 1, None)),
+        StoreOp::Adopt { former: ME, seq: Seq::new(2), row: adopted(2, Some(1)) },
+        StoreOp::Adopt { former: ME, seq: Seq::new(3), row: adopted(3, Some(3)) },
+    ];
+    store.commit(&ops).await.expect("commits");
+    let theirs = vec![row(STRANGER, 1, None), adopted(2, Some(1)), adopted(3, Some(3))];
+    let (own, _) = store.read(Load::Own { from: Seq::new(1), bytes: ALL }).await.expect("readable");
+    assert_eq!(own, theirs, "in their own order");
+    assert_eq!(of(ME).await.expect("readable").0, []);
+    let log = store.log(LocalCursor::START, 10, ALL).await.expect("readable");
+    assert_eq!(log, [adopted(2, Some(1)), row(PEER, 1, Some(2)), adopted(3, Some(3))]);
+    let newest = SenderRow { sender: STRANGER, ..sender(STRANGER, 3) };
+    let senders = store.load().await.expect("readable").senders;
+    let newest_of = |id| senders.iter().find(|row| row.sender == id).map(|row| (row.seq, row.hash));
+    assert_eq!(newest_of(ME), Some((shared.seq, shared.hash)));
+    assert_eq!(newest_of(STRANGER), Some((newest.seq, adopted(3, None).hash)));
+
+    store.leave_group(LocalLogId::from_bytes([6; 16])).await.expect("leaves");
+    assert_eq!(store.load().await.expect("readable").nonces, [], "another group begins with other keys");
 }
 
 /// Rows come back as they went in, in the order asked for, as many as the bytes have room for and at least one.
@@ -301,6 +354,8 @@ async fn keeps_the_contract<S: Store, G>(fresh: impl AsyncFn() -> (S, G)) {
     rows_are_read_in_order_and_by_the_byte(&store).await;
     let (store, _guard) = fresh().await;
     what_a_device_lacks_is_told_in_places_of_the_local_log(&store).await;
+    let (store, _guard) = fresh().await;
+    a_device_that_becomes_another_keeps_its_log(&store).await;
 }
 
 #[tokio::test]

@@ -3,10 +3,13 @@
 use std::{collections::BTreeMap, sync::Mutex};
 
 use bytes::Bytes;
-use sync_core::event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow};
+use sync_core::{
+    event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow},
+    identity::Nonce,
+};
 use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, LocalLogId, RelayId, Seq};
 
-use super::{AddressRow, Lacks, Membership, Pin, ProfileRow, Reach, Store, StoreError, newest_own};
+use super::{AddressRow, Lacks, Membership, OWN_HASHES_SPARE, Pin, ProfileRow, Reach, Store, StoreError, newest_own};
 
 /// See the [module](self).
 #[derive(Default)]
@@ -29,6 +32,7 @@ struct State {
     offered: Seq,
     app_acked: LocalCursor,
     identity_reused: bool,
+    nonces: Vec<Nonce>,
 }
 
 impl State {
@@ -54,6 +58,18 @@ impl State {
             StoreOp::Offered { through } => self.offered = self.offered.max(through),
             StoreOp::AppAck { cursor } => self.app_acked = self.app_acked.max(cursor),
             StoreOp::IdentityReused => self.identity_reused = true,
+            StoreOp::Identity { device, former, nonce } => {
+                (self.offered, self.identity_reused) = (Seq::START, false);
+                self.receipts.remove(&former);
+                self.nonces.push(nonce);
+                let place = self.profile.as_mut().and_then(|profile| profile.membership.as_mut());
+                place.into_iter().for_each(|place| place.device = device);
+            }
+            StoreOp::Adopt { former, seq, row } => {
+                self.senders.insert(row.sender, newest_own(&row));
+                let held = self.held.iter_mut().find(|held| held.sender == former && held.seq == seq);
+                held.into_iter().for_each(|held| *held = row.clone());
+            }
             StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
             StoreOp::Roster { entry } => self.roster.push(entry),
             StoreOp::Seen { device, at_ms } => drop(self.seen.insert(device, at_ms)),
@@ -68,8 +84,16 @@ impl State {
 
     fn unconfirmed(&self) -> Vec<(Seq, BlobHash)> {
         let confirmed = self.relays.values().map(|known| known.acked).min().unwrap_or(Seq::START);
-        let own = self.held.iter().filter(|row| Some(row.sender) == self.me() && row.seq > confirmed);
+        let own = self.held.iter().filter(|row| Some(row.sender) == self.me());
+        let own = own.filter(|row| row.seq.get() + OWN_HASHES_SPARE > confirmed.get());
         own.map(|row| (row.seq, row.hash)).collect()
+    }
+
+    /// In their order, which is not that in which they came to rest where a device was copied.
+    fn of(&self, sender: DeviceId, from: Seq, bytes: usize) -> Vec<HeldRow> {
+        let mut rows: Vec<_> = self.held.iter().filter(|row| row.sender == sender && row.seq >= from).collect();
+        rows.sort_by_key(|row| row.seq);
+        fitting(rows.into_iter().enumerate(), bytes).0
     }
 
     fn me(&self) -> Option<DeviceId> {
@@ -164,6 +188,7 @@ impl Store for MemoryStore {
             app_acked: state.app_acked,
             offered: state.offered,
             identity_reused: state.identity_reused,
+            nonces: state.nonces.clone(),
             own: state.unconfirmed(),
             senders: state.senders.values().cloned().collect(),
             waiting: state.waiting.values().cloned().collect(),
@@ -186,10 +211,11 @@ impl Store for MemoryStore {
         let state = self.state.lock().expect("no panics here");
         let rows = state.held.iter().enumerate();
         Ok(match load {
-            Load::Own { from, bytes } => {
-                let me = state.me();
-                fitting(rows.filter(|(_, row)| Some(row.sender) == me && row.seq >= from), bytes)
-            }
+            Load::Own { from, bytes } => match state.me() {
+                Some(me) => (state.of(me, from, bytes), 0),
+                None => (Vec::new(), 0),
+            },
+            Load::Of { sender, from, bytes } => (state.of(sender, from, bytes), 0),
             Load::Held { relay: _, after, bytes } => {
                 fitting(rows.skip(usize::try_from(after).expect("a test's rows")), bytes)
             }

@@ -113,6 +113,10 @@ pub(crate) struct Lacks {
     pub(crate) lost: u64,
 }
 
+/// Own envelopes before those that a relay may not have, whose hashes are read as well: by these a device that was copied
+/// sees from where on it was.
+const OWN_HASHES_SPARE: u64 = 256;
+
 /// How far this device's own envelopes go once this one is stored: they have no holes.
 fn newest_own(row: &HeldRow) -> SenderRow {
     SenderRow { sender: row.sender, seq: row.seq, hash: row.hash, holes: Vec::new(), expected: row.seq }

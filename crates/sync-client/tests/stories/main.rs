@@ -1,5 +1,6 @@
 //! Stories of clients and a real relay, in one process on loopback.
 
+mod copies;
 mod direct;
 mod double;
 mod hostile;

@@ -106,6 +106,15 @@ impl Device {
         Self { dir, client }
     }
 
+    /// One whose profile is put there by the story. It is offline until it is asked to sync.
+    pub(crate) async fn with_folder(fill: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fill(dir.path());
+        let options = OpenOptions { auto_connect: false, ..OpenOptions::default() };
+        let client = open(dir.path(), options).await;
+        Self { dir, client }
+    }
+
     /// Opens the profile again, after it was closed.
     pub(crate) async fn reopen(&mut self) {
         self.client = open(self.dir.path(), OpenOptions::default()).await;

@@ -17,7 +17,7 @@ impl Engine {
         let result = if roster.is_full() {
             Err(ErrorCode::GroupTooLarge)
         } else {
-            let entry = request.admit(&roster.group_id(), &self.context.device_key, now.wall_ms, &heads);
+            let entry = request.admit(&roster.group_id(), self.context.identity.key(), now.wall_ms, &heads);
             self.publish(now, entry)
         };
         self.actions.push(Action::Admitted { result });
@@ -39,7 +39,7 @@ impl Engine {
         let roster = &self.context.roster;
         let member = roster.member(&device).ok_or(ErrorCode::DeviceUnknown)?;
         let (group, count) = (roster.group_id(), roster.next_count(&device));
-        let entry = Renamed::create(&group, &self.context.device_key, device, name, count);
+        let entry = Renamed::create(&group, self.context.identity.key(), device, name, count);
         let entry = entry.ok_or(ErrorCode::InvalidArgument)?;
         // A name it has already costs nobody anything.
         if Renamed::name_of(name) == member.profile.name() { Ok(()) } else { self.publish(now, entry) }
@@ -50,7 +50,7 @@ impl Engine {
         for (device, name) in self.context.roster.orphaned_names() {
             let roster = &self.context.roster;
             let (group, count) = (roster.group_id(), roster.next_count(&device));
-            let entry = Renamed::create(&group, &self.context.device_key, device, &name, count);
+            let entry = Renamed::create(&group, self.context.identity.key(), device, &name, count);
             self.publish(now, entry.ok_or(ErrorCode::InvalidArgument)?)?;
         }
         self.duty = None;
@@ -63,7 +63,7 @@ impl Engine {
         if self.context.am_removed() {
             return Err(ErrorCode::Removed);
         }
-        if self.identity_reused {
+        if self.is_between() {
             return Err(ErrorCode::IdentityReused);
         }
         self.duty_may_be_due = true;

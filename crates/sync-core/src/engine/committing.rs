@@ -57,7 +57,7 @@ impl Engine {
 
     /// Tells the others that this device leaves.
     pub(super) fn leave(&mut self, now: Now) {
-        let entry = leave(&self.context.keys.group_id(), &self.context.device_key);
+        let entry = leave(&self.context.keys.group_id(), self.context.identity.key());
         let result = self.publish(now, entry);
         self.actions.push(Action::Admitted { result });
         self.hurry(now);
@@ -66,7 +66,7 @@ impl Engine {
 
     /// Makes a commit of everything that is known: its parents are all that nothing follows yet.
     pub(super) fn commit(&mut self, now: Now, removing: &BTreeSet<DeviceId>, rekey: bool) -> Result<(), ErrorCode> {
-        if self.identity_reused {
+        if self.is_between() {
             return Err(ErrorCode::IdentityReused);
         }
         let roster = &self.context.roster;
@@ -124,7 +124,7 @@ impl Engine {
             key: rekey.then_some((&secret, older)),
         };
         let group = self.context.keys.group_id();
-        let entry = draft.sign(&group, &self.context.device_key, &mut self.context.rng);
+        let entry = draft.sign(&group, self.context.identity.key(), &mut self.context.rng);
         let entry = entry.ok_or(ErrorCode::GroupTooLarge)?;
         match self.context.roster.apply(entry.clone()) {
             Ok(Change::Committed) => {}
@@ -151,7 +151,7 @@ impl Engine {
     fn due(&mut self, now: Now) -> Option<(Duty, u64)> {
         let roster = &self.context.roster;
         let me = self.context.me;
-        if !roster.is_member(&me) || self.identity_reused || !self.context.protections.hold(Protection::DutiesDone) {
+        if !roster.is_member(&me) || self.is_between() || !self.context.protections.hold(Protection::DutiesDone) {
             return None;
         }
         let history = roster.history();

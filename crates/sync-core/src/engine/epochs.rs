@@ -45,7 +45,9 @@ impl Context {
             for commit in history.commits().rev() {
                 let Some(key) = &commit.key else { continue };
                 if keys.get(&key.key_id).is_none() {
-                    let Some(secret) = commit.secret(&keys.group_id(), (&self.me, &self.kem)) else { continue };
+                    let mut boxes = self.identity.recipients();
+                    let secret = boxes.find_map(|(id, kem)| commit.secret(&keys.group_id(), (&id, kem)));
+                    let Some(secret) = secret else { continue };
                     keys.insert(commit.number, secret);
                 }
                 let Some(epoch) = keys.get(&key.key_id) else { continue };

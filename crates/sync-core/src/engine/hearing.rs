@@ -152,15 +152,17 @@ impl Engine {
         self.saw(now, &seen, &new.arrived_ms);
         // Who seals under which key may settle what is void, and so who may be handed which key.
         self.duty_may_be_due |= !seen.is_empty() && self.context.roster.history().has_void();
+        let differs = self.differs_from(&seen).filter(|_| !self.is_between() && !self.context.am_removed());
+        if let Some(from) = differs {
+            self.become_another(now, from);
+            if self.is_over {
+                // Nothing of the page is stored: the device that this one is by now reads it.
+                return;
+            }
+        }
         let me = self.context.me;
         let own = seen.iter().filter(|seen| seen.sender == me);
         let made: Vec<_> = own.map(|seen| (seen.seq, self.outbox.made(seen.seq, seen.hash))).collect();
-        if made.iter().any(|(_, made)| *made == Some(false)) && !self.identity_reused {
-            self.identity_reused = true;
-            effects.ops.push(StoreOp::IdentityReused);
-            let relay = Some(self.links[index].relay);
-            effects.events.push(Event::Failed { relay, code: ErrorCode::IdentityReused });
-        }
         let (relay, state) = (self.links[index].relay, self.links[index].state.clone());
         let position = state.map(|state| StoreOp::Relay { relay, state });
         if effects.ops.is_empty() {

@@ -23,6 +23,7 @@ impl Engine {
             DeviceStatus {
                 online: if this { connected } else { self.sightings.is_online(&member.device) },
                 last_seen_ms: if this { Some(now.wall_ms) } else { last_seen_ms },
+                copy_of: self.context.roster.copied(&member.device).map(|(former, _)| former),
                 member: member.clone(),
                 receipt: self.receipts.of(&member.device).map(|signed| signed.receipt.clone()),
                 this,

@@ -38,7 +38,7 @@ impl Engine {
         }
         let current = self.context.keys.current().key_id();
         let is_old = self.receipts.own().is_some_and(|own| own.envelope.header().key_id != current);
-        if is_old || self.receipts.due_ms().is_some_and(|due| now.mono_ms >= due) {
+        if is_old || self.is_outdone() || self.receipts.due_ms().is_some_and(|due| now.mono_ms >= due) {
             self.seal_receipt(now);
         }
         self.send_receipts(now);
@@ -79,7 +79,7 @@ impl Engine {
     }
 
     fn may_send_receipts(&self) -> bool {
-        self.may_send() && !self.identity_reused && self.links.iter().any(Link::takes_receipts)
+        self.may_send() && !self.is_between() && self.links.iter().any(Link::takes_receipts)
     }
 
     /// What is held of everybody, this device's own as far as every relay has it.
@@ -135,17 +135,28 @@ impl Engine {
     /// Seals what there is to say, if it is not what was said last.
     fn seal_receipt(&mut self, now: Now) {
         let receipt = self.what_to_say();
-        if self.receipts.says(&receipt, &self.context.keys) {
+        if self.receipts.says(&receipt, &self.context.keys) && !self.is_outdone() {
             self.receipts.settle();
             return;
         }
-        let count = self.receipts.own().map_or(Seq::START, |own| own.count).next();
-        let maker = (&*self.context.keys, &*self.context.device_key);
+        let count = self.receipts.own().map_or(Seq::START, |own| own.count).max(self.said_by_copies()).next();
+        let maker = (&*self.context.keys, &**self.context.identity.key());
         let signed = Signed::seal(maker, now, count, receipt, &mut self.context.rng);
         let (device, envelope) = (self.context.me, signed.envelope.as_bytes().clone());
         // Before anybody has it: a count is never given twice.
         self.actions.push(Action::Store(vec![StoreOp::Receipt { device, envelope }]));
         self.receipts.sealed(now.mono_ms, signed);
+    }
+
+    /// The count of the newest receipt that an installation said in this device's name, before it was another one.
+    fn said_by_copies(&self) -> Seq {
+        let copies = self.context.roster.copies().filter(|(_, former, _)| *former == self.context.me);
+        copies.map(|(.., copied)| copied.said).max().unwrap_or(Seq::START)
+    }
+
+    /// Whether what such a one said is taken for newer than what this device has said.
+    fn is_outdone(&self) -> bool {
+        self.receipts.own().is_some_and(|own| own.count <= self.said_by_copies())
     }
 
     /// Each session is told the newest, once.

@@ -20,7 +20,7 @@ impl Engine {
 
     /// Offers one envelope. Whether there was one at hand.
     pub(super) fn offer_next(&mut self, now: Now, index: usize) -> bool {
-        let may_send = self.may_send() && !self.identity_reused;
+        let may_send = self.may_send() && !self.is_between();
         let link = &mut self.links[index];
         let Some(seq) = link.next_own(self.outbox.head()).filter(|_| may_send) else {
             return self.offer_refill(now, index);
@@ -33,6 +33,7 @@ impl Engine {
         };
         let (blob_id, envelope, age_s) = (queued.blob_id, queued.envelope.clone(), age_s(now, queued.held_ms));
         let id = link.offer(now, Offer::Own(seq), blob_id, envelope.len());
+        self.sent = self.sent.max(seq);
         self.send(index, [Push { id, age_s, envelope }.into()]);
         true
     }
@@ -82,6 +83,13 @@ impl Engine {
                     self.actions.push(Action::Emit(Event::Failed { relay: None, code: ErrorCode::StoreCorrupt }));
                 }
                 self.outbox.remember_loaded(&rows);
+            }
+            Load::Of { sender, from, .. } => {
+                if !self.adopt(sender, from, &rows) {
+                    let mut effects = Effects::default();
+                    self.inbox.names_read(&mut self.context, now, (sender, from), &rows, &mut effects);
+                    self.actions.extend(effects.into_actions());
+                }
             }
             Load::Held { relay, after, .. } => {
                 let me = self.context.me;

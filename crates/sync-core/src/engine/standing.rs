@@ -74,6 +74,6 @@ impl Engine {
                 && link.state.as_ref().is_some_and(|state| state.refill.is_none())
         };
         let complete = self.inbox.waiting(&self.context.roster) == 0 || !holds(Protection::StatusSeesWaiting);
-        self.links.iter().all(settled) && complete && self.may_send() && self.duty.is_none()
+        self.links.iter().all(settled) && complete && self.may_send() && !self.is_between() && self.duty.is_none()
     }
 }

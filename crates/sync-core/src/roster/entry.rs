@@ -18,7 +18,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde_bytes::ByteArray;
 use sync_types::{
-    DeviceId, GroupId,
+    DeviceId, GroupId, Seq,
     envelope::SIGNATURE_LEN,
     limits::{APP_ID_LEN_MAX, COMMIT_PARENTS_MAX, CONTROL_LEN_MAX, DEVICE_NAME_LEN_MAX, PLATFORM_LEN_MAX},
     sign::{self, Purpose},
@@ -180,6 +180,22 @@ pub struct Joined {
     pub joined_at_ms: u64,
     /// The inviter's newest commits then: the device was given their secrets and all before.
     pub heads: Vec<EntryHash>,
+    /// It is its inviter itself, as another installation. Both have signed that.
+    pub copied: Option<Copied>,
+}
+
+/// What a device says of itself that found another installation under its identity. See `engine/copying.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// From this place on it may have sealed other envelopes than the other installation has. It seals them again, as its
+    /// own second and those that follow.
+    pub from: Seq,
+    /// The last of them, or the one before `from`.
+    pub through: Seq,
+    /// Up to here somebody may have them as they were.
+    pub offered: Seq,
+    /// Its newest receipt under the identity that it had.
+    pub said: Seq,
 }
 
 /// A device's own half of its entry: who it is, signed during one pairing.
@@ -241,6 +257,19 @@ message! {
         inviter: DeviceId,
         joined_at_ms: u64,
         heads: AtMost<HEADS_MAX, ByteArray<32>>,
+    }
+}
+
+message! {
+    /// The welcome of a device by itself.
+    struct CopyWelcome {
+        inviter: DeviceId,
+        joined_at_ms: u64,
+        heads: AtMost<HEADS_MAX, ByteArray<32>>,
+        from: Seq,
+        through: Seq,
+        offered: Seq,
+        said: Seq,
     }
 }
 
@@ -345,7 +374,8 @@ impl Joined {
         }
         check(&welcome.inviter, &Self::message(group, &request, &parts.welcome), &parts.welcome_signature)?;
         let heads = welcome.heads.0.into_iter().map(|hash| EntryHash::from_bytes(hash.into_array())).collect();
-        Ok(Self { request, inviter: welcome.inviter, joined_at_ms: welcome.joined_at_ms, heads })
+        let copied = decode(&parts.welcome).ok().and_then(|said| Copied::of(&request, &said));
+        Ok(Self { request, inviter: welcome.inviter, joined_at_ms: welcome.joined_at_ms, heads, copied })
     }
 
     /// `02 ‖ u32 length ‖ request ‖ its signature ‖ welcome`
@@ -354,6 +384,54 @@ impl Joined {
         let parts: [&[u8]; 5] = [&[JOINED], &len.to_be_bytes(), &request.signed, &request.signature, welcome];
         sign::message(Purpose::Roster, group.as_bytes(), &parts)
     }
+}
+
+impl Copied {
+    /// What the device has signed in the place of a pairing: that it is a copy, of whom, and from where on. So nobody else
+    /// makes one of a device that joined.
+    fn transcript(&self, former: &DeviceId) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("0k-sync/1 copied");
+        hasher.update(former.as_bytes());
+        for number in [self.from, self.through, self.offered, self.said] {
+            hasher.update(&number.get().to_be_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    fn of(request: &JoinRequest, said: &CopyWelcome) -> Option<Self> {
+        let copied = Self { from: said.from, through: said.through, offered: said.offered, said: said.said };
+        let is_range = copied.from > Seq::START && copied.through.get() <= u64::from(u32::MAX) * 0x1_0000;
+        (is_range && request.transcript == copied.transcript(&said.inviter)).then_some(copied)
+    }
+
+    /// How many envelopes it seals again.
+    pub(crate) fn count(&self) -> u64 {
+        (self.through.get() + 1).saturating_sub(self.from.get())
+    }
+
+    /// The payload of the entry by which a device that knows it was copied goes on as another: `former` signs for it.
+    pub(crate) fn admit(
+        &self,
+        group: &GroupId,
+        (former, device, kem): (&DeviceKey, &DeviceKey, &DeviceKem),
+        profile: &Profile,
+        joined_at_ms: u64,
+        heads: &[EntryHash],
+    ) -> Bytes {
+        let inviter = former.device_id();
+        let request = JoinRequest::create(group, (device, kem), profile, self.transcript(&inviter));
+        let Self { from, through, offered, said } = *self;
+        let heads = in_welcome(heads);
+        request.welcomed(
+            group,
+            former,
+            encode(&CopyWelcome { inviter, joined_at_ms, heads, from, through, offered, said }),
+        )
+    }
+}
+
+fn in_welcome(heads: &[EntryHash]) -> AtMost<HEADS_MAX, ByteArray<32>> {
+    AtMost(heads.iter().take(HEADS_MAX).map(|hash| ByteArray::new(*hash.as_bytes())).collect())
 }
 
 impl JoinRequest {
@@ -397,8 +475,11 @@ impl JoinRequest {
     /// The payload of the roster entry, once a member vouches for the device. `heads` are the newest commits, whose
     /// secrets it will be given; at most [`COMMIT_PARENTS_MAX`] of them.
     pub fn admit(&self, group: &GroupId, inviter: &DeviceKey, joined_at_ms: u64, heads: &[EntryHash]) -> Bytes {
-        let heads = heads.iter().take(HEADS_MAX).map(|hash| ByteArray::new(*hash.as_bytes())).collect();
-        let welcome = encode(&Welcome { inviter: inviter.device_id(), joined_at_ms, heads: AtMost(heads) });
+        let heads = in_welcome(heads);
+        self.welcomed(group, inviter, encode(&Welcome { inviter: inviter.device_id(), joined_at_ms, heads }))
+    }
+
+    fn welcomed(&self, group: &GroupId, inviter: &DeviceKey, welcome: Bytes) -> Bytes {
         let signature = inviter.sign(&Joined::message(group, self, &welcome));
         let parts = JoinedParts {
             request: self.signed.clone(),
@@ -471,6 +552,36 @@ mod tests {
         let Ok(Entry::Genesis(genesis)) = found("a\u{202e}b") else { panic!("valid") };
         assert_eq!(genesis.profile.name(), "ab");
         assert_eq!(found(&"x".repeat(DEVICE_NAME_LEN_MAX + 1)), Err(EntryError::Malformed));
+    }
+
+    #[test]
+    fn a_copy_is_one_by_its_own_signature_and_by_that_of_whom_it_was() {
+        let group = GroupRoot::from_bytes(&[7; 32]).group_id();
+        let [former, member, device] = [1, 2, 3].map(|n| DeviceKey::from_seed(&[n; 32]));
+        let kem = DeviceKem::from_bytes(&[3; 32]);
+        let profile = Profile::new("copy", "test", "app").expect("a short app id");
+        let copied = Copied { from: Seq::new(2), through: Seq::new(1), offered: Seq::START, said: Seq::START };
+        let read = |entry: &[u8]| match Entry::read(&group, entry) {
+            Ok(Entry::Joined(joined)) => joined,
+            other => panic!("{other:?}"),
+        };
+        let entry = copied.admit(&group, (&former, &device, &kem), &profile, 1, &[]);
+        assert_eq!(read(&entry).copied, Some(copied));
+        assert_eq!(copied.count(), 0);
+
+        // Another member, or other places, and it is a device that somebody let in.
+        let request = read(&entry).request;
+        let welcomed = |inviter: &DeviceKey, copied: &Copied| {
+            let Copied { from, through, offered, said } = *copied;
+            let (inviter_id, heads) = (inviter.device_id(), in_welcome(&[]));
+            let welcome = CopyWelcome { inviter: inviter_id, joined_at_ms: 1, heads, from, through, offered, said };
+            read(&request.welcomed(&group, inviter, encode(&welcome)))
+        };
+        assert_eq!(welcomed(&former, &copied).copied, Some(copied));
+        assert_eq!(welcomed(&member, &copied).copied, None);
+        assert_eq!(welcomed(&former, &Copied { through: Seq::new(9), ..copied }).copied, None);
+        let plain = read(&request.admit(&group, &former, 1, &[]));
+        assert_eq!((plain.copied, plain.inviter), (None, former.device_id()));
     }
 
     #[test]

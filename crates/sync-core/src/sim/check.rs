@@ -12,6 +12,7 @@ use bytes::Bytes;
 use sync_types::{BlobHash, BlobId, DeviceId, Envelope, Kind, LocalCursor, LogId, RelayCursor, RelayId, Run, Seq};
 
 use super::{
+    copies,
     device::Device,
     disk::Disk,
     faces::{self, HeardHeads},
@@ -96,7 +97,7 @@ impl Truth {
     /// What a device stores of others, others made.
     pub(super) fn stored(&mut self, ops: &[StoreOp]) -> Result<(), Violation> {
         for op in ops {
-            if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) = op {
+            if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) | StoreOp::Adopt { row, .. } = op {
                 self.made.insert(row.hash);
             }
             if let StoreOp::Take(row) = op
@@ -106,6 +107,11 @@ impl Truth {
             }
         }
         Ok(())
+    }
+
+    /// The pushes that resolved, and which device was told of what.
+    pub(super) fn confirmed(&self) -> impl Iterator<Item = (&Token, &(usize, Pushed))> {
+        self.confirmed.iter()
     }
 
     /// Something is on its way to a relay: it must be on disk, and the only one for its place.
@@ -126,7 +132,7 @@ impl Truth {
     }
 
     /// A push resolved: it must be on disk, at the place it was told.
-    pub(super) fn confirmed(
+    pub(super) fn resolved(
         &mut self,
         device: usize,
         token: Token,
@@ -187,6 +193,7 @@ impl Truth {
             | Event::DeviceJoined { .. }
             | Event::DeviceRenamed { .. }
             | Event::DevicePresence { .. }
+            | Event::IdentityChanged { .. }
             | Event::DeviceRemoved { .. }
             | Event::KeyRotated
             | Event::ReceivedBy { .. }
@@ -319,7 +326,9 @@ fn is_of_nobody(world: &World, state: &Device, (log, settled_ms): (&Log, u64), e
             let waits = state.disk.waits(&envelope.hash()) && (unknown || !world.removals.is_empty());
             !has_key || is_nobodys || waits
         }
-        Some(Standing::Member) | None => false,
+        // What its other installation seals again comes under another name.
+        Some(Standing::Member) => world.truth.copied.contains(&sender),
+        None => false,
     }
 }
 
@@ -331,7 +340,10 @@ pub(super) fn survivors_agree(world: &World) -> bool {
 fn missing(world: &World) -> Option<(usize, DeviceId, Seq)> {
     let survivors = world.survivors();
     for holder in &survivors {
-        for row in world.devices[*holder].disk.held.iter().filter(|row| !is_short_lived(row)) {
+        let lasting = world.devices[*holder].disk.held.iter().filter(|row| !is_short_lived(row));
+        // In the places of a device that was copied may be what the one installation sealed, or the other: what counts
+        // there is the names.
+        for row in lasting.filter(|row| !world.truth.copied.contains(&row.sender)) {
             for other in &survivors {
                 if !world.devices[*other].disk.holds(&row.sender, row.seq) {
                     return Some((*other, row.sender, row.seq));
@@ -365,6 +377,7 @@ pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
         }
     }
     confirmed_reached_everybody(world)?;
+    copies::everybody_has_everything(world)?;
     for device in &survivors {
         log_is_in_order(&world.devices[*device])?;
         holes_are_true(world, *device)?;

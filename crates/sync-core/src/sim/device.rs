@@ -107,7 +107,7 @@ impl Device {
 
     /// The newest envelope it sealed.
     pub(crate) fn newest(&self) -> Option<Bytes> {
-        self.disk.held.iter().rfind(|row| row.sender == self.id).map(|row| row.envelope.clone())
+        self.disk.own().last().map(|row| row.envelope.clone())
     }
 
     /// Everything but the disk is gone.
@@ -122,7 +122,7 @@ impl Device {
 }
 
 /// What an app does that wants every blob exactly once: it stores a cursor with its data.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct App {
     pub(crate) cursor: LocalCursor,
     pub(crate) names: BTreeMap<LocalCursor, (PushId, Bytes)>,

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, PushId, RelayId, Seq};
 
 use super::check::Violation;
-use crate::event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow};
+use crate::{
+    event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow},
+    identity::Nonce,
+};
 
 /// Everything stored, as the last transaction left it.
 #[derive(Clone, Debug)]
@@ -23,6 +26,7 @@ pub struct Disk {
     app_acked: LocalCursor,
     pub(crate) roster: Vec<Bytes>,
     identity_reused: bool,
+    nonces: Vec<Nonce>,
     seen: BTreeMap<DeviceId, u64>,
     pub(crate) receipts: BTreeMap<DeviceId, Bytes>,
     places: BTreeSet<(DeviceId, Seq)>,
@@ -46,6 +50,7 @@ impl Disk {
             app_acked: LocalCursor::START,
             roster,
             identity_reused: false,
+            nonces: Vec::new(),
             seen: BTreeMap::new(),
             receipts: BTreeMap::new(),
             places: BTreeSet::new(),
@@ -96,6 +101,12 @@ impl Disk {
                 StoreOp::Receipt { device, envelope } => drop(self.receipts.insert(device, envelope)),
                 StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
                 StoreOp::IdentityReused => self.identity_reused = true,
+                StoreOp::Identity { device, former, nonce } => {
+                    (self.me, self.offered, self.identity_reused) = (device, Seq::START, false);
+                    self.nonces.push(nonce);
+                    self.receipts.remove(&former);
+                }
+                StoreOp::Adopt { former, seq, row } => self.adopt((former, seq), row)?,
             }
         }
         Ok(())
@@ -103,7 +114,9 @@ impl Disk {
 
     /// What no database would take: a place or a name twice, a hole in the local log.
     fn hold(&mut self, row: HeldRow) -> Result<(), Violation> {
-        if !self.places.insert((row.sender, row.seq)) || !self.push_ids.insert(row.push_id) {
+        // What a copied device sealed twice is held twice, and handed out once.
+        let is_new = row.cursor.is_none() || self.push_ids.insert(row.push_id);
+        if !self.places.insert((row.sender, row.seq)) || !is_new {
             return Err(Violation::new("once", format!("{:?} {} is taken twice", row.sender, row.seq)));
         }
         if let Some(cursor) = row.cursor {
@@ -133,6 +146,31 @@ impl Disk {
         }
         *held = row;
         Ok(())
+    }
+
+    /// An own envelope of the identity before becomes one of this one.
+    fn adopt(&mut self, place: (DeviceId, Seq), row: HeldRow) -> Result<(), Violation> {
+        let held = self.held.iter_mut().find(|held| (held.sender, held.seq) == place);
+        let Some(held) = held.filter(|held| held.push_id == row.push_id && held.cursor == row.cursor) else {
+            return Err(Violation::new("once", format!("{place:?} is taken over as another")));
+        };
+        let before = std::mem::replace(held, row.clone());
+        self.places.remove(&place);
+        if !self.places.insert((row.sender, row.seq)) {
+            return Err(Violation::new("once", format!("{:?} {} is taken twice", row.sender, row.seq)));
+        }
+        self.hashes.remove(&before.hash);
+        self.blob_ids.remove(&before.hash.blob_id());
+        self.hashes.insert(row.hash, (row.sender, row.seq));
+        self.blob_ids.insert(row.hash.blob_id());
+        let HeldRow { sender, seq, hash, .. } = row;
+        self.senders.insert(sender, SenderRow { sender, seq, hash, holes: Vec::new(), expected: Seq::START });
+        Ok(())
+    }
+
+    /// Who the device is by what is stored: one that has just become another has not been opened as that yet.
+    pub(crate) fn me(&self) -> DeviceId {
+        self.me
     }
 
     /// What the app has applied.
@@ -183,7 +221,14 @@ impl Disk {
 
     /// The own envelopes that are held, in their order.
     pub fn own(&self) -> impl Iterator<Item = &HeldRow> {
-        self.held.iter().filter(|row| row.sender == self.me)
+        self.of(self.me)
+    }
+
+    fn of(&self, sender: DeviceId) -> impl Iterator<Item = &HeldRow> {
+        let mut rows: Vec<_> = self.held.iter().filter(|row| row.sender == sender).collect();
+        // What a device took over from an identity before it holds at its place of then.
+        rows.sort_by_key(|row| row.seq);
+        rows.into_iter()
     }
 
     /// What a [`Load`] asks for, and the position of the last of it.
@@ -193,6 +238,7 @@ impl Disk {
                 let own = self.own().filter(|row| row.seq >= from);
                 (up_to(own, bytes), 0)
             }
+            Load::Of { sender, from, bytes } => (up_to(self.of(sender).filter(|row| row.seq >= from), bytes), 0),
             Load::Held { after, bytes, .. } => {
                 let rows = up_to(self.held.iter().skip(after as usize), bytes);
                 let position = after + rows.len() as u64;
@@ -216,6 +262,7 @@ impl Disk {
             waiting: self.waiting.values().cloned().collect(),
             own: self.own().map(|row| (row.seq, row.hash)).collect(),
             identity_reused: self.identity_reused,
+            nonces: self.nonces.clone(),
             parked: self.parked.values().map(|row| (row.blob_id, row.reason)).collect(),
             parked_bytes: self.parked.values().map(|row| row.envelope.len() as u64).sum(),
             relays: self.relays.iter().map(|(relay, state)| (*relay, state.clone())).collect(),

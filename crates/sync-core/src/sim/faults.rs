@@ -39,6 +39,7 @@ enum Kind {
     Rotate,
     Leave,
     Lie,
+    CopyDevice,
 }
 
 impl World {
@@ -91,6 +92,8 @@ impl World {
             (Kind::Lie, faults.lies),
             (Kind::Lie, faults.lies),
             (Kind::Lie, faults.lies),
+            (Kind::CopyDevice, faults.copies),
+            (Kind::CopyDevice, faults.copies),
         ];
         let kinds: Vec<_> = kinds.into_iter().filter(|(_, wanted)| *wanted).map(|(kind, _)| kind).collect();
         if self.calm || kinds.is_empty() {
@@ -168,6 +171,7 @@ impl World {
                 self.lie(relay, device, drop);
                 self.later(3 * lasts, Happening::Undo(Undo::Lie { relay, device }));
             }
+            Kind::CopyDevice => self.copy_some_device(device),
             Kind::Forgery => self.forge(device, relay),
             Kind::Newer => {
                 if let Some(envelope) = self.sealed_by_a_newer_version(device) {

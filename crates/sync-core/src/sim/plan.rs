@@ -45,6 +45,8 @@ pub struct Faults {
     pub old_relays: bool,
     /// Relays show one device another history than the others.
     pub lies: bool,
+    /// Devices' profiles are copied, and the copies used as well.
+    pub copies: bool,
 }
 
 /// One run.
@@ -115,6 +117,7 @@ impl Plan {
             // By the number, so that these runs have nothing of receipts in them, and are what they were without.
             old_relays: seed % 3 == 2,
             lies: false,
+            copies: false,
         };
         let devices = rng.range(2, 4) as usize;
         let relays = if rng.chance(100) { 2 } else { 1 };
@@ -151,6 +154,27 @@ impl Plan {
         let (late_joiner, upsets) = (seed % 2 == 1, 3 * UPSETS);
         let renames = if seed % 4 < 2 { RENAMES } else { 5 * RENAMES };
         Self { devices: 4, relays: 1, late_joiner, faults, upsets, renames, ..plan }
+    }
+
+    /// Profiles that are copied, and used in both places.
+    pub fn copies(seed: u64) -> Self {
+        let plan = Self::random(seed);
+        let Faults { crash, disk_full, break_connection, partitions, restarts, expiry, naps, old_relays, .. } =
+            plan.faults;
+        let faults = Faults {
+            crash,
+            disk_full,
+            break_connection,
+            partitions,
+            restarts,
+            expiry,
+            naps,
+            old_relays,
+            copies: true,
+            ..Faults::default()
+        };
+        let relays = if seed % 3 == 0 { 2 } else { 1 };
+        Self { relays, faults, ..plan }
     }
 }
 

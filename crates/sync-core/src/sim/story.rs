@@ -1,7 +1,7 @@
 //! Stories: a [`World`] in which only that goes wrong which the story says.
 
 use bytes::Bytes;
-use sync_types::{KeyId, Kind, LocalCursor, PushId, RelayMsg, message::Receipts};
+use sync_types::{DeviceId, KeyId, Kind, LocalCursor, PushId, RelayMsg, message::Receipts};
 
 use super::{
     check,
@@ -305,6 +305,22 @@ impl Story {
         let copy = self.0.copy_device(device);
         self.0.start(copy).unwrap_or_else(|violation| panic!("{violation}"));
         copy
+    }
+
+    /// Who a device is by now.
+    pub fn id(&self, device: DeviceIndex) -> DeviceId {
+        self.0.devices[device].id
+    }
+
+    /// Of whom a device takes another to be a copy.
+    pub fn copy_of(&self, on: DeviceIndex, device: DeviceIndex) -> Option<DeviceId> {
+        let engine = self.0.devices[on].engine.as_ref().expect("the device runs");
+        engine.roster().copied(&self.0.devices[device].id).map(|(former, _)| former)
+    }
+
+    /// How many members a device knows.
+    pub fn members(&self, on: DeviceIndex) -> usize {
+        self.0.devices[on].engine.as_ref().expect("the device runs").roster().members().len()
     }
 
     /// The relay hands this to a device as one more row of the log it follows, as a hostile one might.

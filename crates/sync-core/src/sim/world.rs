@@ -331,19 +331,6 @@ impl World {
         self.devices.len() - 1
     }
 
-    /// The same device once more, with a copy of its disk.
-    pub(super) fn copy_device(&mut self, device: usize) -> usize {
-        let original = &self.devices[device];
-        let (key, kem) = (DeviceKey::from_seed(original.key.seed()), DeviceKem::from_bytes(original.kem.as_bytes()));
-        let mut copy = Device::new(key, kem, Arc::clone(&original.keys));
-        copy.disk = original.disk.clone();
-        copy.joined = true;
-        copy.online = false;
-        self.truth.copied.insert(copy.id);
-        self.devices.push(copy);
-        self.devices.len() - 1
-    }
-
     /// What pairing comes to: a member vouches, hands the entries over, and publishes its own.
     fn join(&mut self, device: usize) -> Result<(), Violation> {
         let Some(inviter) = self.survivors().into_iter().find(|inviter| self.devices[*inviter].engine.is_some()) else {
@@ -391,6 +378,7 @@ impl World {
         let stored = state.disk.stored();
         let engine = Engine::open_with(setup, stored, seed, state.now(self.now_ms), self.protections)
             .map_err(|code| Violation::new("opens", format!("device {device} does not open: {}", code.name())))?;
+        state.id = engine.identity().device_id();
         state.engine = Some(engine);
         let online = state.online;
         self.feed(device, Input::Online { online })
@@ -496,9 +484,10 @@ impl World {
                 };
                 if let Ok(pushed) = result {
                     self.report.pushed += 1;
-                    self.truth.confirmed(device, push, &pushed, &self.devices[device].disk, &self.relays)?;
+                    self.truth.resolved(device, push, &pushed, &self.devices[device].disk, &self.relays)?;
                 }
             }
+            Action::Reopen => self.crash(device),
             // Persons try again by themselves.
             Action::Admitted { .. } => {}
             Action::Emit(event) => {

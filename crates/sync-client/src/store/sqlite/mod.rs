@@ -190,7 +190,9 @@ impl Store for SqliteStore {
                 .db
                 .transaction(async |db| {
                     // `sender` and `receipt` refer to `device`, which therefore comes last.
-                    for table in ["relay_state", "sender", "receipt", "held", "waiting", "parked", "roster", "device"] {
+                    for table in
+                        ["relay_state", "sender", "receipt", "held", "waiting", "parked", "roster", "nonce", "device"]
+                    {
                         db.add(&format!("DELETE FROM {table}"));
                     }
                     db.add(

@@ -6,12 +6,13 @@ use sync_core::{
     OWN_HASHES_MAX,
     event::{HeldRow, Load, ParkReason, Paved, RelayState, SenderRow, Stored, WaitingRow},
     heads::Contradiction,
+    identity::Nonce,
     roster::EntryHash,
 };
 use sync_types::{BlobHash, BlobId, DeviceId, Kind, LocalCursor, LogId, PushId, RelayCursor, RelayId, Run, Seq};
 use tokio_stream::StreamExt;
 
-use crate::store::{AddressRow, Lacks, Pin, Reach, StoreError};
+use crate::store::{AddressRow, Lacks, OWN_HASHES_SPARE, Pin, Reach, StoreError};
 
 /// What [`held`] reads, in this order: a queue or a log is read row by row, and a column by its name takes a look-up each.
 const HELD: &str = "SELECT position, device.id, seq, hash, kind, cursor, push_id, time_ms, held_ms, late, envelope
@@ -27,6 +28,9 @@ pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
     stored.app_acked = LocalCursor::new(number(&row, "app_acked")?);
     stored.offered = Seq::new(number(&row, "offered")?);
     stored.identity_reused = row.try_get("reused")?;
+    for row in sqlx::query("SELECT nonce FROM nonce ORDER BY place").fetch_all(&mut *tx).await? {
+        stored.nonces.push(Nonce::from_bytes(id(&row, "nonce")?));
+    }
     let senders = "SELECT device.id AS device, seq, hash, holes, expected
                    FROM sender JOIN device ON device.no = sender.device";
     for row in sqlx::query(senders).fetch_all(&mut *tx).await? {
@@ -34,9 +38,11 @@ pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
     }
     let own =
         "SELECT seq, hash FROM held WHERE sender = (SELECT no FROM device WHERE id = (SELECT device_id FROM profile))
-               AND seq > (SELECT coalesce(min(acked), 0) FROM relay_state) ORDER BY seq DESC LIMIT ?";
+               AND seq > (SELECT coalesce(min(acked), 0) FROM relay_state) - ? ORDER BY seq DESC LIMIT ?";
     let newest = i64::try_from(OWN_HASHES_MAX).unwrap_or(i64::MAX);
-    for row in sqlx::query(own).bind(newest).fetch_all(&mut *tx).await?.iter().rev() {
+    for row in
+        sqlx::query(own).bind(OWN_HASHES_SPARE.cast_signed()).bind(newest).fetch_all(&mut *tx).await?.iter().rev()
+    {
         stored.own.push((Seq::new(number(row, "seq")?), BlobHash::from_bytes(id(row, "hash")?)));
     }
     for row in sqlx::query("SELECT hash, sender, envelope FROM waiting").fetch_all(&mut *tx).await? {
@@ -72,6 +78,12 @@ pub(super) async fn rows(db: &SqlitePool, load: Load) -> Result<(Vec<HeldRow>, u
         Load::Own { from, bytes } => {
             let mine = "WHERE sender = (SELECT no FROM device WHERE id = (SELECT device_id FROM profile))";
             (format!("{HELD} {mine} AND seq >= ? ORDER BY seq"), from.get(), bytes)
+        }
+        Load::Of { sender, from, bytes } => {
+            let theirs = "WHERE device.id = ? AND seq >= ? ORDER BY seq";
+            let query = sqlx::query(sqlx::AssertSqlSafe(format!("{HELD} {theirs}")));
+            let query = query.bind(sender.as_bytes().to_vec()).bind(from.min(ALL).get().cast_signed());
+            return Ok((take_while_it_fits(query.fetch(db), bytes).await?.0, 0));
         }
         Load::Held { relay: _, after, bytes } => (format!("{HELD} WHERE position > ? ORDER BY position"), after, bytes),
         Load::Parked { after, bytes } => return Ok((parked(db, after, bytes).await?, 0)),

@@ -9,9 +9,10 @@ use sqlx::Row as _;
 use sync_core::{
     event::{HeldRow, ParkedRow, RelayState, SenderRow, StoreOp, WaitingRow},
     heads::Contradiction,
+    identity::Nonce,
 };
 use sync_sqlite::Database;
-use sync_types::{BlobHash, BlobId, DeviceId, RelayId};
+use sync_types::{BlobHash, BlobId, DeviceId, RelayId, Seq};
 
 use super::{Writer, read::holes_to_bytes};
 use crate::store::{Membership, StoreError, newest_own};
@@ -33,6 +34,7 @@ struct Batch<'a> {
     offered: Option<u64>,
     app_acked: Option<u64>,
     identity_reused: bool,
+    identity: Option<(&'a DeviceId, &'a DeviceId, &'a Nonce)>,
     ordered: Vec<Ordered<'a>>,
 }
 
@@ -43,6 +45,7 @@ enum Ordered<'a> {
     Park(&'a ParkedRow),
     Unpark(&'a BlobId),
     Reseal(&'a HeldRow),
+    Adopt(&'a DeviceId, Seq, &'a HeldRow),
     Roster(&'a [u8]),
     Superseded(&'a [u8]),
 }
@@ -65,6 +68,11 @@ impl<'a> Batch<'a> {
                 StoreOp::Offered { through } => batch.offered = Some(through.get()),
                 StoreOp::AppAck { cursor } => batch.app_acked = Some(cursor.get()),
                 StoreOp::IdentityReused => batch.identity_reused = true,
+                StoreOp::Identity { device, former, nonce } => batch.identity = Some((device, former, nonce)),
+                StoreOp::Adopt { former, seq, row } => {
+                    batch.ordered.push(Ordered::Adopt(former, *seq, row));
+                    batch.senders.insert(row.sender, Cow::Owned(newest_own(row)));
+                }
                 StoreOp::Wait(row) => batch.ordered.push(Ordered::Wait(row)),
                 StoreOp::Unwait { hash } => batch.ordered.push(Ordered::Unwait(hash)),
                 StoreOp::Park(row) => batch.ordered.push(Ordered::Park(row)),
@@ -121,6 +129,13 @@ impl Writer {
                     .bind(batch.offered.unwrap_or(0).cast_signed())
                     .bind(batch.app_acked.unwrap_or(0).cast_signed())
                     .bind(batch.identity_reused);
+                }
+                if let Some((device, former, nonce)) = batch.identity {
+                    db.add("UPDATE profile SET device_id = ?, offered = 0, reused = 0")
+                        .bind(device.as_bytes().as_slice());
+                    db.add("INSERT INTO nonce (nonce) VALUES (?)").bind(nonce.as_bytes().as_slice());
+                    db.add("DELETE FROM receipt WHERE device = (SELECT no FROM device WHERE id = ?)")
+                        .bind(former.as_bytes().as_slice());
                 }
                 Ok(())
             })
@@ -204,6 +219,19 @@ fn put_ordered(db: &mut Database, op: &Ordered<'_>) {
             db.add(&held).bind(hash).bind(&row.envelope[..]).bind(sender).bind(seq);
             let newest = format!("UPDATE sender SET hash = ? WHERE device = {own} AND seq = ?");
             db.add(&newest).bind(hash).bind(sender).bind(seq)
+        }
+        Ordered::Adopt(former, seq, row) => {
+            let of = "(SELECT no FROM device WHERE id = ?)";
+            let held = format!(
+                "UPDATE held SET sender = {of}, seq = ?, hash = ?, envelope = ? WHERE sender = {of} AND seq = ?"
+            );
+            db.add(&held)
+                .bind(row.sender.as_bytes().as_slice())
+                .bind(row.seq.get().cast_signed())
+                .bind(row.hash.as_bytes().as_slice())
+                .bind(&row.envelope[..])
+                .bind(former.as_bytes().as_slice())
+                .bind(seq.get().cast_signed())
         }
         Ordered::Wait(row) => db
             .add("INSERT OR REPLACE INTO waiting (hash, sender, envelope) VALUES (?, ?, ?)")

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     keys::EpochSecret,
     roster::{
-        Change, Draft, Roster, Standing,
+        Change, Copied, Draft, Profile, Roster, Standing,
         tests::{Device, group, shuffle},
     },
 };
@@ -291,4 +291,33 @@ fn commits_whose_parents_never_come_are_bounded() {
     }
     let one_more = net.commit(1, &[&missing], &[(2, 1_000)], &[0, 1]);
     assert_eq!(roster.apply(one_more), Err(RosterError::Full));
+}
+
+#[test]
+fn a_copy_stands_behind_the_device_that_it_was_and_a_removed_one_brings_none_in() {
+    let mut net = Group::new(3);
+    let copy = Device::new(9);
+    let profile = Profile::new("copy", "test", "org.example.notes").expect("a short app id");
+    let copied = Copied { from: Seq::new(3), through: Seq::new(5), offered: Seq::START, said: Seq::new(2) };
+    let entry = copied.admit(&group(), (&net.devices[1].key, &copy.key, &copy.kem), &profile, 2, &[]);
+    let removal = net.commit(0, &[], &[(1, 4)], &[0, 2]);
+
+    let mut roster = net.roster(&[]);
+    assert_eq!(roster.apply(entry.clone()), Ok(Change::Added(vec![copy.id()])));
+    assert_eq!(roster.copied(&copy.id()), Some((net.id(1), copied)));
+    assert_eq!(roster.copied(&net.id(1)), None);
+    assert!(roster.place_of(&copy.id()) > roster.place_of(&net.id(1)));
+    roster.apply(removal.clone()).expect("valid");
+    assert!(!roster.is_member(&copy.id()), "it goes with whom it is a copy of, if nobody names it");
+
+    let mut roster = net.roster(&[&removal]);
+    assert_eq!(roster.apply(entry.clone()), Ok(Change::Added(vec![])));
+    assert!(!roster.is_member(&copy.id()));
+    // Whoever removes the one and keeps the other says so.
+    let mut devices = vec![copy];
+    std::mem::swap(&mut net.devices, &mut devices);
+    net.devices.splice(0..0, devices);
+    net.entries.push(entry);
+    let kept = net.commit(0, &[], &[(1, 4)], &[0, 2, 3]);
+    assert!(net.roster(&[&kept]).is_member(&net.id(3)));
 }
