@@ -200,11 +200,10 @@ async fn one_move_ends_a_chain_of_ids_and_none_of_them_lives_again() {
     }
     assert_eq!(blobs(&mut phone.session(&relay, &group(5)).await).await, ids(&[envelope(phone.id(), 1)]));
 
-    // Nor by being moved to: it goes where that one went.
+    // Nor by being moved to, from elsewhere or from where it went.
     let backwards = line.moving(&group(3), &[(&group(50), b"")], &[phone.id()]);
-    assert_eq!(line.try_move(backwards).await, Ok(()));
+    assert_eq!(line.try_move(backwards).await, Err(ErrorCode::GroupMoved));
     assert_eq!(phone.is_told(&relay, &group(3)).await.len(), 1);
-    // But not back to where it comes from.
     let mut line = phone.session(&relay, &group(5)).await;
     let in_a_circle = line.moving(&group(3), &[(&group(5), b"")], &[phone.id()]);
     assert_eq!(line.try_move(in_a_circle).await, Err(ErrorCode::GroupMoved));

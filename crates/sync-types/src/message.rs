@@ -364,7 +364,8 @@ impl Refused {
 message! {
     /// The group has a new key, and is known by another id from now on. One transaction: whatever log there is under the
     /// ids that are over is the new id's, which keeps a log of its own if it has one and takes in the others' rows behind
-    /// it; the ids that are over keep their packages for ninety days; and their sessions end. Repeating it is harmless.
+    /// it; the ids that are over keep their packages as long as the log is there; and their sessions end. Repeating it is
+    /// harmless.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Move {
         /// Repeated by the answer.

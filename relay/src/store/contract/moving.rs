@@ -21,7 +21,7 @@ pub(crate) async fn check(open: impl AsyncFn() -> Arc<dyn Store>) {
     of_several_logs_the_largest_stays(&*store).await;
     devices_that_do_not_remain_are_waited_for_no_longer(&*store).await;
     repeating_changes_nothing_and_needs_no_leave(&*store).await;
-    what_is_moved_onto_an_id_that_is_over_goes_where_that_went(&*store).await;
+    nothing_is_moved_onto_an_id_that_is_over(&*store).await;
     where_nothing_is_nothing_is_made(&*store).await;
     rows_that_race_a_move_are_in_the_log_or_refused(&store).await;
     an_id_has_so_many_packages_and_bytes(&*store).await;
@@ -29,7 +29,7 @@ pub(crate) async fn check(open: impl AsyncFn() -> Arc<dyn Store>) {
     drop(store);
     let store = open().await;
     a_restart_keeps_what_was_left(&*store).await;
-    what_was_left_leaves_in_time(&*store).await;
+    what_leads_nowhere_leaves_in_time(&*store).await;
     what_leads_nowhere_makes_room_among_itself(&*store).await;
     it_works_where_there_is_no_room(&*store).await;
     a_group_has_its_share_and_no_other_can_take_it(&*store).await;
@@ -284,13 +284,16 @@ async fn repeating_changes_nothing_and_needs_no_leave(store: &dyn Store) {
     assert_eq!(packages, [package(&format!("{:?}", id(40))), package("another")], "the oldest first");
 }
 
-async fn what_is_moved_onto_an_id_that_is_over_goes_where_that_went(store: &dyn Store) {
+async fn nothing_is_moved_onto_an_id_that_is_over(store: &dyn Store) {
     filled(store, id(45), [1]).await;
     filled(store, id(47), [2]).await;
     moved(store, moving(&[id(45)], id(46))).await;
-    assert_eq!(refused(store, moving(&[id(46)], id(45))).await, ErrorCode::GroupMoved, "but not in a circle");
-    moved(store, moving(&[id(47)], id(45))).await;
-    assert!(store.knows(&id(46)) && !store.knows(&id(47)) && !store.knows(&id(45)));
+    assert_eq!(refused(store, moving(&[id(46)], id(45))).await, ErrorCode::GroupMoved, "in a circle");
+    assert_eq!(refused(store, moving(&[id(47)], id(45))).await, ErrorCode::GroupMoved);
+    assert!(store.knows(&id(46)) && store.knows(&id(47)) && !store.knows(&id(45)));
+    let untouched = enter(store, id(46), device(1)).await;
+    assert_eq!(numbers(&blobs(store, &untouched).await), [1]);
+    moved(store, moving(&[id(47)], id(46))).await;
     // Three at once, of which only the newest has a log.
     moved(store, moving(&[id(44), id(45), id(46)], id(48))).await;
     for over in [id(44), id(45), id(46)] {
@@ -373,21 +376,25 @@ async fn a_restart_keeps_what_was_left(store: &dyn Store) {
     assert_eq!(append(store, &merged, blob(61, 10)).await.expect("known").cursor, RelayCursor::new(54));
 }
 
-async fn what_was_left_leaves_in_time(store: &dyn Store) {
+async fn what_leads_nowhere_leaves_in_time(store: &dyn Store) {
     let ttl_ms = MOVED_TTL_S * 1_000;
     enter(store, id(80), device(1)).await;
     moved(store, Moving { now_ms: 500, ..moving(&[id(80)], id(81)) }).await;
-    let later = vec![(id(80), package("later"))];
-    moved(store, Moving { now_ms: 900, over: later, ..moving(&[], id(81)) }).await;
-    assert!(sweep(store, ttl_ms + 500, 0).await.packages > 0, "those of the stories so far");
-    assert_eq!(left(store, &id(80)).await.expect("not long ago").len(), 2);
+    moved(store, Moving { now_ms: 500, ..moving(&[id(85)], id(86)) }).await;
+    let later = vec![(id(85), package("later"))];
+    moved(store, Moving { now_ms: 900, over: later, ..moving(&[], id(86)) }).await;
+    sweep(store, ttl_ms + 500, 0).await;
+    assert_eq!(left(store, &id(85)).await.expect("not long ago").len(), 2);
     assert_eq!(sweep(store, ttl_ms + 501, 0).await.packages, 1);
-    assert_eq!(left(store, &id(80)).await, Some(vec![package("later")]));
-    assert_eq!(enter_at(store, id(80), device(1), 0).await.err(), Some(StoreError::GroupMoved));
+    assert_eq!(left(store, &id(85)).await, Some(vec![package("later")]));
+    assert_eq!(enter_at(store, id(85), device(1), 0).await.err(), Some(StoreError::GroupMoved));
     assert_eq!(sweep(store, ttl_ms + 901, 0).await.packages, 1);
-    assert_eq!(left(store, &id(80)).await, None);
-    let fresh = enter(store, id(80), device(1)).await;
+    assert_eq!(left(store, &id(85)).await, None);
+    let fresh = enter(store, id(85), device(1)).await;
     assert_eq!(fresh.log.head().run, Run::START, "what it was is forgotten");
+    // Its group is there.
+    assert_eq!(left(store, &id(80)).await.expect("it is over").len(), 1);
+    assert_eq!(enter_at(store, id(80), device(1), 0).await.err(), Some(StoreError::GroupMoved));
 }
 
 async fn what_leads_nowhere_makes_room_among_itself(store: &dyn Store) {

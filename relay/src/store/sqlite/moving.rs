@@ -58,13 +58,7 @@ struct Coming {
 
 impl Writer {
     /// Performs a MOVE, or refuses it.
-    pub(super) async fn move_group(&mut self, mut moving: Moving) -> Result<Result<Moved, ErrorCode>, StoreError> {
-        // The one who says so may be behind itself: then it all goes where its own group went.
-        if self.books.shared.group(&moving.group).is_none()
-            && let Some(target) = packages::target_of(&mut self.db, &moving.group).await?
-        {
-            moving.group = target;
-        }
+    pub(super) async fn move_group(&mut self, moving: Moving) -> Result<Result<Moved, ErrorCode>, StoreError> {
         if moving.over.iter().any(|(id, _)| *id == moving.group) {
             return Ok(Err(ErrorCode::GroupMoved));
         }
@@ -89,6 +83,8 @@ impl Writer {
 /// Decides and writes.
 async fn plan(db: &mut Database, books: &Books, moving: &Moving) -> Result<Result<Change, ErrorCode>, StoreError> {
     let own = books.shared.group(&moving.group);
+    // By an id that is over nothing is written, by way of another one neither. A member that is behind finds out where its
+    // group went when it greets.
     if own.is_none() && packages::is_over(db, &moving.group).await? {
         return Ok(Err(ErrorCode::GroupMoved));
     }

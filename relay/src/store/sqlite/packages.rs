@@ -1,6 +1,8 @@
 //! What is left for those who know a group by an id that is over.
 //!
-//! An id that has a row here is over, whether or not a package is left of it, and no log is made under it. What a group
+//! An id that has a row here is over, whether or not a package is left of it, and no log is made under it. That stays so
+//! as long as the group has a log: whoever was removed may have kept the key, and who was away may still come with it. What
+//! leads to no log is forgotten in time. What a group
 //! leaves counts as its own, by the id it leads to: it has a share of rows and bytes, whoever else leaves how much, and
 //! so a device can be removed on a full relay. Only what leads to no log here shares its room with others of that kind.
 //!
@@ -87,17 +89,6 @@ pub(super) async fn is_over(db: &mut Database, group: &RelayGroupId) -> Result<b
     Ok(row.try_get(0)?)
 }
 
-/// What a group is known by now that was known by this id; none for an id that is not over.
-pub(super) async fn target_of(db: &mut Database, group: &RelayGroupId) -> Result<Option<RelayGroupId>, StoreError> {
-    let row = sqlx::query("SELECT target FROM moved WHERE id = ? ORDER BY no DESC LIMIT 1")
-        .bind(group.as_bytes().as_slice())
-        .fetch_optional(db.connection().await?)
-        .await?;
-    let Some(row) = row else { return Ok(None) };
-    let target = RelayGroupId::from_slice(row.try_get(0)?).ok_or(StoreError::Corrupt)?;
-    Ok(Some(target))
-}
-
 /// Those that are not left there yet, each once.
 pub(super) async fn missing<'a>(db: &mut Database, packages: &'a [Left]) -> Result<Vec<&'a Left>, StoreError> {
     let (mut missing, mut seen) = (Vec::new(), HashSet::new());
@@ -176,11 +167,13 @@ pub(super) async fn bound_strays(db: &mut Database, groups_max: u64) -> Result<(
     Ok(())
 }
 
-/// Forgets what was left too long ago, so much at once; says how much it was.
+/// Forgets what was left too long ago and leads to no log here, so much at once; says how much it was.
 pub(super) async fn expire(db: &mut SqliteConnection, now_ms: u64, at_most: i64) -> Result<u64, StoreError> {
     let before_ms = now_ms.saturating_sub(MOVED_TTL_S * 1_000);
     let gone = sqlx::query(
-        "DELETE FROM moved WHERE no IN (SELECT no FROM moved WHERE moved_ms < ? ORDER BY moved_ms LIMIT ?)",
+        "DELETE FROM moved WHERE no IN (
+             SELECT no FROM moved WHERE moved_ms < ? AND NOT EXISTS (SELECT 1 FROM groups WHERE groups.id = moved.target)
+             ORDER BY moved_ms LIMIT ?)",
     )
     .bind(signed(before_ms))
     .bind(at_most)
