@@ -1,8 +1,8 @@
-//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels|--several|--copies]`. Ends with
+//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels|--outlaws|--several|--copies]`. Ends with
 //! `N seeds, F failed`.
 //!
 //! `sim prove` switches off one protection after the other and prints the first seed whose checks see it, of a random run,
-//! of a quarrel, or of copies.
+//! of a quarrel, of copies or of outlaws.
 
 use std::{
     process::ExitCode,
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     while let Some(arg) = args.next() {
         let kind: Option<fn(u64) -> Plan> = match arg.as_str() {
             "--quarrels" => Some(Plan::quarrel),
+            "--outlaws" => Some(Plan::outlaw),
             "--several" => Some(Plan::several),
             "--copies" => Some(Plan::copies),
             _ => None,
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
         }
         let number = if arg == "--seed" { args.next() } else { Some(arg.clone()) };
         let Some(number) = number.and_then(|number| number.parse().ok()) else {
-            println!("usage: sim N [--seed FIRST] [--quarrels|--several|--copies]");
+            println!("usage: sim N [--seed FIRST] [--quarrels|--outlaws|--several|--copies]");
             return ExitCode::from(2);
         };
         *if arg == "--seed" { &mut first } else { &mut count } = number;
@@ -94,6 +95,8 @@ fn prove() -> ExitCode {
             println!("{protection:?} | quarrel {seed} | {violation}");
         } else if let Some((seed, violation)) = caught(Plan::copies) {
             println!("{protection:?} | copies {seed} | {violation}");
+        } else if let Some((seed, violation)) = caught(Plan::outlaw) {
+            println!("{protection:?} | outlaw {seed} | {violation}");
         } else {
             println!("{protection:?} | not seen in {PROOF} seeds");
             all = false;

@@ -40,6 +40,7 @@ use crate::{
     seal::Verifier,
     sightings::Sightings,
     status::Badge,
+    timing::REMOVED_RETRY_MS,
 };
 
 /// Envelope bytes asked for at a time when what is to be sent has to be read first.
@@ -96,6 +97,8 @@ pub struct Engine {
     /// The current epoch, if a relay says that its id is over.
     burnt: Option<KeyId>,
     rotate_after_ms: Option<u64>,
+    /// After how long it looks again whether it still is removed, if it is.
+    removed_retry_ms: u64,
     actions: Vec<Action>,
 }
 
@@ -122,8 +125,9 @@ impl Engine {
         let mut roster = Roster::new(setup.keys.group_id());
         for entry in &stored.roster {
             match roster.apply(entry.clone()) {
-                // A commit that was stored while it waited for others may turn out not to follow from them.
-                Ok(_) | Err(RosterError::InvalidCommit) => {}
+                // A commit that was stored while it waited for others may turn out not to follow from them; and what a
+                // member let in may find no room once it is none.
+                Ok(_) | Err(RosterError::InvalidCommit | RosterError::Full) => {}
                 Err(_) => return Err(ErrorCode::StoreCorrupt),
             }
         }
@@ -175,6 +179,7 @@ impl Engine {
             duty_may_be_due: true,
             burnt: None,
             rotate_after_ms: setup.rotate_after_ms,
+            removed_retry_ms: REMOVED_RETRY_MS,
             actions: Vec::new(),
         };
         engine.use_relays(now, &setup.relays);
@@ -237,7 +242,7 @@ impl Engine {
 
     /// When [`Input::Timer`] is due, in monotonic milliseconds.
     pub fn wake_at(&self) -> Option<u64> {
-        let syncs = self.online && !self.context.am_removed() && self.adopting.is_none();
+        let syncs = self.online && self.adopting.is_none();
         let links = self.links.iter().filter(|_| syncs).filter_map(Link::wake_at);
         let duty = self.duty.map(|(_, at_ms)| at_ms);
         links.chain(self.inbox.wake_at()).chain(duty).chain(self.receipt_due_ms()).min()
@@ -353,6 +358,9 @@ impl Engine {
 
     /// There is something to send: a connection that would be tried later is tried soon.
     fn hurry(&mut self, now: Now) {
+        if self.context.am_removed() {
+            return;
+        }
         for link in &mut self.links {
             link.hurry(now, self.last_connect_ms);
         }
@@ -414,7 +422,7 @@ impl Engine {
         if self.is_over {
             return;
         }
-        let syncs = self.online && !self.context.am_removed() && self.adopting.is_none();
+        let syncs = self.online && self.adopting.is_none();
         for index in 0..self.links.len() {
             if self.links[index].is_silent(now) {
                 self.disconnect(now, index, Some(ErrorCode::TimedOut));
@@ -430,6 +438,7 @@ impl Engine {
         }
         let live = self.links.iter().any(Link::is_live);
         let caught_up = live && self.links.iter().all(|link| !link.is_live() || link.is_caught_up());
+        self.rest_if_removed(now);
         let mut effects = Effects::default();
         self.inbox.check_gaps(&mut self.context, now, caught_up, &mut effects);
         self.actions.extend(effects.into_actions());
@@ -462,11 +471,13 @@ impl Engine {
         }
         link.phase = Phase::Greeting { since_ms: now.mono_ms };
         link.exporter = *exporter;
-        link.greeted_under = Some(self.context.keys.current().key_id());
+        let under = self.greets_under(index);
+        self.links[index].greeted_under = Some(under);
         let moves = self.moves(now, index);
         self.send(index, moves);
         let link = &self.links[index];
-        let auth = self.context.keys.current().secret().relay_auth(&link.relay);
+        let epoch = self.context.keys.get(&under).unwrap_or_else(|| self.context.keys.current());
+        let auth = epoch.secret().relay_auth(&link.relay);
         let hello = Hello {
             version: PROTOCOL_VERSION,
             group: auth.relay_group_id(),
@@ -487,6 +498,9 @@ impl Engine {
         }
         let was_live = link.is_live();
         link.lost(now, reason, &mut self.context.rng);
+        if self.context.am_removed() {
+            link.rest_until(now.mono_ms + self.removed_retry_ms);
+        }
         if was_live {
             let relay = link.relay;
             self.hear_who_is_there(now, relay, Vec::new());

@@ -25,7 +25,7 @@ use crate::{
     protection::Protection,
     ranges::Ranges,
     receipt::Reach,
-    roster::{Change, Cutoff, Roster, RosterError, Standing, without_boxes},
+    roster::{Change, Cutoff, Roster, RosterError, Standing, lets_in, without_boxes},
     timing::GAP_MS,
 };
 
@@ -415,7 +415,7 @@ impl Inbox {
         let mut standing = context.roster.standing(&id);
         if standing == Standing::Stranger {
             // The first envelope of a device is the roster entry that makes it a member; entries certify themselves.
-            if envelope.kind == Kind::Control {
+            if envelope.control.as_ref().is_some_and(|entry| lets_in(entry)) {
                 self.apply_control(context, now, &envelope, effects);
                 standing = context.roster.standing(&id);
             }
@@ -619,7 +619,10 @@ impl Inbox {
                 return;
             }
             Err(_) => {
-                self.park(Unreadable::malformed(envelope), effects);
+                // A stranger's is nobody's loss.
+                if context.roster.standing(&envelope.sender) != Standing::Stranger {
+                    self.park(Unreadable::malformed(envelope), effects);
+                }
                 return;
             }
         };

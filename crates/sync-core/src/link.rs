@@ -28,7 +28,7 @@ use crate::{
     protection::{Protection, Protections},
     ranges::Ranges,
     status::{Connection, RelayStatus},
-    timing::{ACK_MS, ACK_ROWS, Backoff, CONNECT_MS, HURRY_MS, SILENCE_MS},
+    timing::{ACK_MS, ACK_ROWS, Backoff, CONNECT_MS, HURRY_MS, LEFT_AGAIN_MS, SILENCE_MS},
 };
 
 /// Where a connection stands. Times are monotonic milliseconds.
@@ -139,6 +139,10 @@ pub(crate) struct Link {
     moving_to: Option<Paved>,
     /// The relay is told everything, and not only what it was not told before.
     moving_whole: bool,
+    /// It is told everything again then.
+    move_again_ms: Option<u64>,
+    /// By how many keys this device, which is removed, has asked whether it still is.
+    pub(crate) asked_removed: usize,
 
     // Receipts, in this session.
     features: u64,
@@ -191,6 +195,8 @@ impl Link {
             moving: BTreeSet::new(),
             moving_to: None,
             moving_whole: false,
+            move_again_ms: None,
+            asked_removed: 0,
             features: 0,
             receipt: (Seq::START, 0),
             receipt_again_ms: None,
@@ -243,6 +249,7 @@ impl Link {
         self.refused.clear();
         self.moving.clear();
         self.moving_to = None;
+        self.move_again_ms = None;
         self.features = 0;
         self.heads_due = true;
         self.compared.wait(now.mono_ms, false);
@@ -273,7 +280,8 @@ impl Link {
             Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live => None,
         };
         let withheld = self.compared.due_ms(self.state.as_ref());
-        [retry, self.deadline_ms(), self.tell_at_ms, self.paused_until_ms, withheld].into_iter().flatten().min()
+        let again = self.move_again_ms;
+        [retry, self.deadline_ms(), self.tell_at_ms, self.paused_until_ms, withheld, again].into_iter().flatten().min()
     }
 
     /// Something came from the relay: it lives.
@@ -568,6 +576,28 @@ impl Link {
     /// MOVEs that tell all it has to know are on their way.
     pub(crate) fn is_moving(&self) -> bool {
         self.moving_to.is_some()
+    }
+
+    /// Somebody has left what is of no use where this device has left something: that may have had to make room.
+    pub(crate) fn move_again(&mut self, now: Now) {
+        self.move_again_ms.get_or_insert(now.mono_ms + LEFT_AGAIN_MS);
+    }
+
+    /// Forgets what the relay was told, if it is to be told again by now.
+    pub(crate) fn forget_moves(&mut self, now: Now) {
+        if self.move_again_ms.is_some_and(|at_ms| now.mono_ms >= at_ms) {
+            self.move_again_ms = None;
+            if let Some(state) = &mut self.state {
+                state.paved = None;
+            }
+        }
+    }
+
+    /// The connection came up for nothing, or broke: whoever is removed is in no hurry to try again.
+    pub(crate) fn rest_until(&mut self, retry_ms: u64) {
+        if let Phase::Idle { .. } = self.phase {
+            self.phase = Phase::Idle { retry_ms };
+        }
     }
 
     /// MOVEs of these ids are on their way.

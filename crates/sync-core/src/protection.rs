@@ -60,6 +60,10 @@ pub enum Protection {
     VoidKeysWithheld,
     /// A relay tells those who went different ways from one id of each other.
     WaysToldOf,
+    /// Nothing is moved onto an id that is over.
+    OverTakesNothing,
+    /// An id stays over as long as its group is there.
+    OverForLong,
     /// What a removed device called the members is given again by one.
     NamesAdopted,
     /// A receipt is sent after it, and what it claims, is on this device's disk.
@@ -78,7 +82,7 @@ pub enum Protection {
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -107,6 +111,8 @@ impl Protection {
         Self::DutiesDone,
         Self::VoidKeysWithheld,
         Self::WaysToldOf,
+        Self::OverTakesNothing,
+        Self::OverForLong,
         Self::NamesAdopted,
         Self::ReceiptAfterStore,
         Self::NewestReceipt,

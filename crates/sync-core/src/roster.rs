@@ -5,8 +5,9 @@
 //! builds on what is not known yet waits for that. So devices that hold the same entries agree on the members and their
 //! names, however the entries came. The one thing that leaves is a name that is over; see `roster/names.rs`.
 //!
-//! A device that a removed one let in counts only if a valid commit names it among those that remain: whoever removed
-//! the inviter knew of it. A removed device that signs for newcomers afterwards, with whatever date, brings nobody in.
+//! A device that a removed one let in counts only if a valid commit names it among those that remain, and stays only if
+//! whoever removed the inviter does: see [`Roster::smuggled`]. A removed device that signs for newcomers afterwards, with
+//! whatever date, brings nobody in.
 //!
 //! Invariant: from every device that ever joined a chain of signatures leads to the genesis.
 
@@ -26,7 +27,7 @@ pub use self::{
 };
 pub(crate) use self::{
     commit::{Draft, without_boxes},
-    entry::leave,
+    entry::{leads_on, leave, lets_in},
     history::History,
 };
 
@@ -37,7 +38,11 @@ mod history;
 mod names;
 pub(crate) mod text;
 
-use self::{family::Family, history::Taken, names::Names};
+use self::{
+    family::{Family, Invited},
+    history::Taken,
+    names::Names,
+};
 
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +132,7 @@ pub struct Roster {
     /// Those of them that belong to the group now.
     members: BTreeMap<DeviceId, Member>,
     /// Whom each device let in.
-    invited: BTreeMap<DeviceId, BTreeSet<DeviceId>>,
+    invited: Invited,
     /// The commits whose secrets a device was given when it joined, by each of the entries that let it in. There are
     /// several where a member stopped over one, and another let the device in.
     given: BTreeMap<DeviceId, Vec<BTreeSet<EntryHash>>>,
@@ -186,7 +191,12 @@ impl Roster {
         let entry = Entry::read(&self.group, &payload)?;
         let full = match entry {
             Entry::Unknown => self.unknown >= UNKNOWN_ENTRIES_MAX,
-            Entry::Genesis(_) | Entry::Joined(_) => self.entries.len() - self.unknown >= ROSTER_ENTRIES_MAX,
+            Entry::Genesis(_) => false,
+            // Half of it is for whom members let in.
+            Entry::Joined(ref joined) => {
+                let share = if self.members.contains_key(&joined.inviter) { 1 } else { 2 };
+                self.entries.len() - self.unknown >= ROSTER_ENTRIES_MAX / share
+            }
             // One a device that joined, whatever comes; and commits have a bound of their own.
             Entry::Renamed(_) | Entry::Left(_) | Entry::Commit(_) => false,
         };
@@ -244,8 +254,8 @@ impl Roster {
     }
 
     fn commit(&mut self, commit: Commit, payload: Bytes) -> Result<Change, RosterError> {
-        let family = Family::new(self.genesis, &self.invited, |device| self.joined[device].entry);
-        let taken = self.history.take(commit, payload, &family)?;
+        let family = Family::new(self.genesis, &self.invited);
+        let taken = self.history.take(commit, payload, &family, |device| self.members.contains_key(device))?;
         if taken == Taken::Yes {
             self.members = belonging(&self.history, &family, &self.joined);
         }
@@ -290,9 +300,9 @@ impl Roster {
         for device in self.joined.keys().copied().collect::<Vec<_>>() {
             self.call(&device);
         }
-        let family = Family::new(self.genesis, &self.invited, |device| self.joined[device].entry);
+        let family = Family::new(self.genesis, &self.invited);
         self.history.weigh(&family);
-        self.history.settle(&family);
+        self.history.settle(&family, &|device| self.members.contains_key(device));
         self.members = belonging(&self.history, &family, &self.joined);
         added.retain(|device| self.members.contains_key(device));
         Change::Added(added)
@@ -308,7 +318,8 @@ impl Roster {
         {
             self.copies.insert(device, (joined.inviter, copied, hash));
         }
-        self.invited.entry(joined.inviter).or_default().insert(device);
+        let lowest = self.invited.entry(joined.inviter).or_default().entry(device).or_insert(hash);
+        *lowest = hash.min(*lowest);
         self.given.entry(device).or_default().push(joined.heads.into_iter().collect());
         let member = Member {
             device,
@@ -389,6 +400,12 @@ impl Roster {
         self.history.removed()
     }
 
+    /// Members that a removed device let in, and of whom nobody knew that removed it: some who had not heard of that yet
+    /// took them for members. They may have come in after it. The next commit of somebody who has heard takes them out.
+    pub(crate) fn smuggled(&self) -> &BTreeSet<DeviceId> {
+        self.history.smuggled()
+    }
+
     /// What to seal to a device with that ever joined.
     pub(crate) fn kem_public_of(&self, device: &DeviceId) -> Option<&Bytes> {
         self.joined.get(device).map(|member| &member.kem_public)
@@ -419,7 +436,7 @@ impl Roster {
     }
 
     fn family(&self) -> Family<'_> {
-        Family::new(self.genesis, &self.invited, |device| self.joined[device].entry)
+        Family::new(self.genesis, &self.invited)
     }
 
     /// Of which device this one is a copy, and what it says of that.
@@ -450,10 +467,12 @@ impl Roster {
         withheld.filter(|(_, from)| from.iter().any(&is_one)).map(|(key_id, _)| key_id).collect()
     }
 
-    /// Whom void commits take out, by name or with whoever let it in. They may have been shut out by it.
+    /// Whom void commits of these take out, by name or with whoever let it in. They may have been shut out by it.
     #[cfg(feature = "test-utils")]
-    pub(crate) fn shut_out(&self) -> BTreeSet<DeviceId> {
-        self.history.shut_out(&self.family()).flat_map(|(_, devices)| devices).collect()
+    pub(crate) fn shut_out(&self, by: impl Fn(&DeviceId) -> bool) -> BTreeSet<DeviceId> {
+        let family = self.family();
+        let void = self.history.shut_out(&family).filter(|(place, _)| by(self.history.committer(*place)));
+        void.flat_map(|(_, devices)| devices).collect()
     }
 
     /// A device has sealed something under this epoch's key: it knows its commit, and all before.

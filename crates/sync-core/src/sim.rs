@@ -25,6 +25,7 @@ mod log;
 mod misorder;
 mod names;
 mod network;
+mod outlaw;
 mod plan;
 mod receipts;
 mod relay;

@@ -23,6 +23,15 @@ pub(crate) const RECEIPT_QUIET_MS: u64 = 3_000;
 pub(crate) const RECEIPT_SPACE_MS: u64 = 30_000;
 /// How long nobody is told that more of this device's own is on every relay.
 pub(crate) const RECEIPT_OWN_MS: u64 = 30_000;
+/// A relay that shows something of no use at an id that is over is told again what is of use, after so long: there is room
+/// for so much, and the newest stays.
+pub(crate) const LEFT_AGAIN_MS: u64 = 10_000;
+/// A device that is removed looks after so long whether that still holds, then after twice that, and so on up to a day.
+pub(crate) const REMOVED_RETRY_MS: u64 = 600_000;
+/// See [`REMOVED_RETRY_MS`].
+pub(crate) const REMOVED_RETRY_MAX_MS: u64 = 24 * 3_600_000;
+/// By so many of its keys it asks each time.
+pub(crate) const REMOVED_ASKS_MAX: usize = 16;
 /// A push does not hurry a connection attempt that began less than this ago.
 pub(crate) const HURRY_MS: u64 = 1_000;
 

@@ -40,6 +40,15 @@ fn the_guarantees_hold_through_three_hundred_copies() {
     }
 }
 
+#[test]
+fn the_guarantees_hold_against_two_hundred_outlaws() {
+    for seed in 0..200 {
+        if let Err(violation) = sim::run(Plan::outlaw(seed)) {
+            panic!("{violation}\nreplay it with: cargo xtask sim 1 --outlaws --seed {seed}");
+        }
+    }
+}
+
 // Two tests, so that two cores have something to do.
 #[test]
 fn the_guarantees_hold_on_the_first_five_hundred_seeds() {
@@ -90,6 +99,7 @@ fn every_protection_is_missed_when_it_is_gone() {
         let (plan, seed): (fn(u64) -> Plan, _) = match cell.split_once(' ') {
             Some(("quarrel", seed)) => (Plan::quarrel, seed),
             Some(("copies", seed)) => (Plan::copies, seed),
+            Some(("outlaw", seed)) => (Plan::outlaw, seed),
             Some(_) | None => (Plan::random, cell),
         };
         let seed = seed.parse().unwrap_or_else(|_| panic!("no seed in: {row}"));

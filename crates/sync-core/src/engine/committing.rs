@@ -19,7 +19,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Duty {
     /// There are several newest commits. Every one's key may have gone to somebody whom another removes; and who knows
-    /// one of them may never hear of the others, which are told of under their own keys.
+    /// one of them may never hear of the others, which are told of under their own keys. Or a removed device has let somebody
+    /// in behind the back of whoever removed it.
     Merge,
     /// A member has not been given the current key, or one before it: it joined, or committed, while somebody else made
     /// that.
@@ -73,22 +74,19 @@ impl Engine {
         if !roster.is_member(&self.context.me) {
             return Err(ErrorCode::Removed);
         }
-        if !rekey && self.heeded.chosen.is_none() {
+        // Who was let in behind somebody's back makes no commit that would keep it.
+        if (!rekey && self.heeded.chosen.is_none()) || roster.smuggled().contains(&self.context.me) {
             return Err(ErrorCode::StaleKey);
         }
-        let beyond = self.inbox.beyond(roster);
-        let mut removed: BTreeMap<DeviceId, Cutoff> =
-            removing.iter().map(|device| (*device, self.inbox.held(device))).collect();
+        // Of a removed one more counts from now on. One that a removed one let in, and nobody knew of who removed that, is
+        // out itself, and what came of it before that was known counts.
+        let joined = |device: &DeviceId| roster.kem_public_of(device).is_some();
+        let beyond = self.inbox.beyond(roster).into_iter().filter(joined);
+        let smuggled = roster.smuggled().iter().filter(|_| rekey).copied();
+        let removed = removing.iter().copied().chain(beyond).chain(smuggled);
+        let removed: BTreeMap<DeviceId, Cutoff> = removed.map(|device| (device, self.inbox.held(&device))).collect();
         let mut remaining: BTreeMap<_, _> =
             roster.members().map(|member| (member.device, member.kem_public.clone())).collect();
-        for device in beyond {
-            // Of a removed one more counts from now on; one that a removed one let in is vouched for.
-            if roster.removed().contains_key(&device) {
-                removed.insert(device, self.inbox.held(&device));
-            } else if let Some(kem_public) = roster.kem_public_of(&device) {
-                remaining.insert(device, kem_public.clone());
-            }
-        }
         remaining.retain(|device, _| !removed.contains_key(device));
 
         let history = roster.history();
@@ -151,7 +149,8 @@ impl Engine {
     fn due(&mut self, now: Now) -> Option<(Duty, u64)> {
         let roster = &self.context.roster;
         let me = self.context.me;
-        if !roster.is_member(&me) || self.is_between() || !self.context.protections.hold(Protection::DutiesDone) {
+        let is_out = !roster.is_member(&me) || roster.smuggled().contains(&me);
+        if is_out || self.is_between() || !self.context.protections.hold(Protection::DutiesDone) {
             return None;
         }
         let history = roster.history();
@@ -160,7 +159,7 @@ impl Engine {
             let is_clean = |head: &crate::roster::Commit| roster.is_clean(history.keyed(&head.hash));
             return (!history.heads().any(is_clean)).then(|| (Duty::Merge, turn_ms()));
         };
-        if history.heads().nth(1).is_some() {
+        if history.heads().nth(1).is_some() || !roster.smuggled().is_empty() {
             return Some((Duty::Merge, turn_ms()));
         }
         let epoch = chosen.head.and_then(|head| history.keyed(&head));

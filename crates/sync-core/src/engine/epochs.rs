@@ -14,6 +14,7 @@ use crate::{
     link::{Link, Phase},
     protection::Protection,
     roster::{Commit, EntryHash, Standing},
+    timing::{HURRY_MS, REMOVED_ASKS_MAX, REMOVED_RETRY_MAX_MS, REMOVED_RETRY_MS},
 };
 
 /// The epoch that nobody who was removed had the secret of, and the commit it is in force at: none for a group's first.
@@ -179,7 +180,49 @@ impl Engine {
         }
     }
 
-    /// This device is no member any more: it connects to nobody, and whoever waits for a relay is told.
+    /// The key that this device greets a relay by: the one that it seals under. One that is removed asks by one after
+    /// the other, the newest first, because what led it astray may have come by the newest.
+    pub(super) fn greets_under(&self, index: usize) -> KeyId {
+        let keys = &self.context.keys;
+        if !self.context.am_removed() {
+            return keys.current().key_id();
+        }
+        let mut epochs: Vec<_> = keys.epochs().map(|epoch| (epoch.number(), epoch.key_id())).collect();
+        epochs.sort_unstable();
+        let asked = self.links[index].asked_removed % epochs.len().min(REMOVED_ASKS_MAX);
+        epochs[epochs.len() - 1 - asked].1
+    }
+
+    /// A removed device has read what there is for it: it still is, as far as this relay tells.
+    pub(super) fn rest_if_removed(&mut self, now: Now) {
+        if !self.context.am_removed() {
+            self.removed_retry_ms = REMOVED_RETRY_MS;
+            self.links.iter_mut().for_each(|link| link.asked_removed = 0);
+            return;
+        }
+        for index in 0..self.links.len() {
+            if self.links[index].is_caught_up() {
+                self.rest(now, index);
+            }
+        }
+    }
+
+    /// A removed device was told nothing new by this relay under one of its keys. It may learn otherwise, because a commit
+    /// that is void may reach it before that which makes it void: so it asks by its other keys, and all over again after
+    /// a while, ever more rarely.
+    pub(super) fn rest(&mut self, now: Now, index: usize) {
+        self.disconnect(now, index, Some(ErrorCode::Removed));
+        let link = &mut self.links[index];
+        link.asked_removed += 1;
+        if link.asked_removed < self.context.keys.epochs().len().min(REMOVED_ASKS_MAX) {
+            link.rest_until(now.mono_ms + HURRY_MS);
+        } else {
+            link.asked_removed = 0;
+            self.removed_retry_ms = (self.removed_retry_ms * 2).min(REMOVED_RETRY_MAX_MS);
+        }
+    }
+
+    /// This device is no member any more: it hands out nothing, and whoever waits for a relay is told.
     pub(super) fn stop_syncing(&mut self, now: Now, code: ErrorCode) {
         for index in 0..self.links.len() {
             self.disconnect(now, index, Some(code));

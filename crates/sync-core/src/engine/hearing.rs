@@ -55,7 +55,8 @@ impl Engine {
         // goes for a device that has no key of the group's as it is now.
         let link = &self.links[index];
         let other = link.state.as_ref().is_some_and(|state| state.log_id != welcome.log_id);
-        let was_moved = other && (link.paved() != self.to_pave() || self.heeded.chosen.is_none());
+        let was_moved =
+            other && (link.paved() != self.to_pave() || self.heeded.chosen.is_none() || self.context.am_removed());
         let link = &mut self.links[index];
         if welcome.version != PROTOCOL_VERSION || welcome.relay != link.relay {
             let code = if welcome.relay == link.relay {

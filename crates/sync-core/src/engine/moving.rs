@@ -22,13 +22,13 @@ use crate::{
     keys::Epoch,
     link::Phase,
     protection::Protection,
-    roster::{Change, Commit, EntryHash, without_boxes},
+    roster::{Change, Commit, EntryHash, leads_on, without_boxes},
 };
 
 impl Engine {
     /// What tells a relay of everything that is new since it was last told; nothing, if it knows.
     pub(super) fn moves(&mut self, now: Now, index: usize) -> Vec<DeviceMsg> {
-        let Some(chosen) = self.heeded.chosen else { return Vec::new() };
+        let Some(chosen) = self.heeded.chosen.filter(|_| !self.context.am_removed()) else { return Vec::new() };
         let Some(to) = self.to_pave().filter(|_| self.context.protections.hold(Protection::RelaysMoved)) else {
             return Vec::new();
         };
@@ -62,6 +62,7 @@ impl Engine {
     /// Tells relays what has become known since they were told: there may be others under other keys.
     pub(super) fn pave(&mut self, now: Now) {
         for index in 0..self.links.len() {
+            self.links[index].forget_moves(now);
             if self.links[index].is_live() && !self.links[index].is_moving() {
                 let moves = self.moves(now, index);
                 self.send(index, moves);
@@ -149,6 +150,7 @@ impl Engine {
         let under = self.links[index].greeted_under;
         self.take_packages(now, moved.packages.0.into_iter().filter_map(|package| Some((under?, package))));
         if self.context.am_removed() {
+            self.rest(now, index);
             return;
         }
         let next = self.heeded.chosen.map(|chosen| chosen.key_id);
@@ -172,12 +174,14 @@ impl Engine {
     }
 
     /// The commits that others left for holders of older keys.
-    fn take_packages(&mut self, now: Now, packages: impl IntoIterator<Item = (KeyId, Bytes)>) {
+    /// Whether there was anything new.
+    fn take_packages(&mut self, now: Now, packages: impl IntoIterator<Item = (KeyId, Bytes)>) -> bool {
         let group = self.context.keys.group_id();
         let mut entries = BTreeSet::new();
         for (key_id, package) in packages {
             let commits = self.context.keys.get(&key_id).and_then(|epoch| open_package(epoch, &group, &package));
-            entries.extend(commits.into_iter().flatten());
+            // Anybody who ever had the key may have left it: only what a package is for is read.
+            entries.extend(commits.into_iter().flatten().filter(|entry| leads_on(entry)));
         }
         let (mut ops, mut joined) = (Vec::new(), Vec::new());
         // In no particular order: one that builds on another waits for it.
@@ -186,17 +190,17 @@ impl Engine {
                 Ok(Change::Committed) => ops.push(StoreOp::Superseded { entry: without_boxes(&entry) }),
                 Ok(Change::Added(devices)) => joined.extend(devices),
                 Ok(Change::Waiting) => {}
-                // A package holds commits and what it takes to believe them, and nothing else that anybody would take
-                // from it.
                 Ok(Change::Known | Change::Renamed | Change::Leaving | Change::Kept) | Err(_) => continue,
             }
             ops.push(StoreOp::Roster { entry });
         }
-        if !ops.is_empty() {
+        let is_news = !ops.is_empty();
+        if is_news {
             self.actions.push(Action::Store(ops));
             self.actions.extend(joined.into_iter().map(|device| Action::Emit(Event::DeviceJoined { device })));
             self.heed_commits(now);
         }
+        is_news
     }
 
     /// A MOVE was answered, and with it came what others had left under the same ids.
@@ -210,7 +214,9 @@ impl Engine {
         let ids: BTreeMap<_, _> =
             keys.epochs().map(|epoch| (epoch.secret().relay_auth(&relay).relay_group_id(), epoch.key_id())).collect();
         let left = ack.others.0.into_iter().filter_map(|left| Some((*ids.get(&left.group)?, left.package)));
-        self.take_packages(now, left);
+        if !self.take_packages(now, left) && ack.id == 0 {
+            self.links[index].move_again(now);
+        }
     }
 
     /// Whether a message belongs to moving, and so may come before the welcome.

@@ -236,6 +236,11 @@ impl Engine {
             self.receipts.keep_unread(sender, bytes);
             return;
         };
+        // Who seals under which key may settle what is void. It may be all that a device seals that has nothing to push.
+        if self.context.roster.history().has_void() && self.context.verify(&signed.envelope) {
+            self.context.roster.note_epoch(sender, signed.envelope.header().key_id);
+            self.duty_may_be_due = true;
+        }
         let is_newer = self.receipts.of(&sender).is_none_or(|before| before.count < signed.count);
         let any = !self.context.protections.hold(Protection::NewestReceipt);
         if !(is_newer || any) || !self.context.verify(&signed.envelope) {

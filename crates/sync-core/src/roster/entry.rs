@@ -501,6 +501,16 @@ impl fmt::Debug for JoinRequest {
     }
 }
 
+/// Whether this may be an entry that says how a device joined.
+pub(crate) fn lets_in(payload: &[u8]) -> bool {
+    payload.first() == Some(&JOINED)
+}
+
+/// Whether this may be an entry that leads from one epoch to another, or says how somebody joined who is needed for that.
+pub(crate) fn leads_on(payload: &[u8]) -> bool {
+    lets_in(payload) || payload.first() == Some(&COMMIT)
+}
+
 /// The payload by which a device leaves.
 pub(crate) fn leave(group: &GroupId, device: &DeviceKey) -> Bytes {
     let leaving = device.device_id();

@@ -1,34 +1,49 @@
 //! Who let whom in, and what follows from that for the order among devices and for those whom a removed one let in.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as Slot};
+use std::collections::{BTreeMap, btree_map::Entry as Slot};
 
 use sync_types::DeviceId;
 
 use super::EntryHash;
 
-/// Where a device stands in the roster: how many invitations it is away from the genesis, and its entry. Lower is
-/// earlier.
+/// Where a device stands in the roster: how many invitations it is away from the genesis, and then the lowest of the
+/// entries that let it in, of those signed by somebody one invitation nearer. What a device signs, and whoever it let in,
+/// moves neither itself nor any that stands beside it. Lower is earlier.
 pub(crate) type Rank = (usize, EntryHash);
+
+/// Whom each device let in, by the lowest of the entries that say so.
+pub(super) type Invited = BTreeMap<DeviceId, BTreeMap<DeviceId, EntryHash>>;
 
 /// Every device that ever joined, by who let it in.
 #[derive(Debug)]
 pub(super) struct Family<'a> {
     founder: Option<DeviceId>,
-    invited: &'a BTreeMap<DeviceId, BTreeSet<DeviceId>>,
+    invited: &'a Invited,
     ranks: BTreeMap<DeviceId, Rank>,
 }
 
 impl<'a> Family<'a> {
-    /// Of these invitations; `entry` knows what speaks for each device that joined.
-    pub(super) fn new(
-        founder: Option<DeviceId>,
-        invited: &'a BTreeMap<DeviceId, BTreeSet<DeviceId>>,
-        entry: impl Fn(&DeviceId) -> EntryHash,
-    ) -> Self {
+    /// Of these invitations.
+    pub(super) fn new(founder: Option<DeviceId>, invited: &'a Invited) -> Self {
         let mut family = Self { founder, invited, ranks: BTreeMap::new() };
         let steps = family.reached(|_| true, []);
-        family.ranks = steps.into_iter().map(|(device, step)| (device, (step, entry(&device)))).collect();
+        let mut ranks: BTreeMap<_, _> =
+            founder.map(|founder| (founder, (0, EntryHash::from_bytes([0; 32])))).into_iter().collect();
+        for (inviter, step) in &steps {
+            for (device, entry) in invited.get(inviter).into_iter().flatten() {
+                if steps[device] == step + 1 {
+                    let rank = ranks.entry(*device).or_insert((step + 1, *entry));
+                    rank.1 = rank.1.min(*entry);
+                }
+            }
+        }
+        family.ranks = ranks;
         family
+    }
+
+    /// Whether the one let the other in.
+    pub(super) fn let_in(&self, inviter: &DeviceId, device: &DeviceId) -> bool {
+        self.invited.get(inviter).is_some_and(|invited| invited.contains_key(device))
     }
 
     /// Where the device stands; none for one that never joined.
@@ -55,7 +70,9 @@ impl<'a> Family<'a> {
             for device in step {
                 if let Slot::Vacant(place) = reached.entry(device) {
                     place.insert(steps);
-                    next.extend(self.invited.get(&device).filter(|_| may_invite(&device)).into_iter().flatten());
+                    next.extend(
+                        self.invited.get(&device).filter(|_| may_invite(&device)).into_iter().flat_map(BTreeMap::keys),
+                    );
                 }
             }
             if next.is_empty() {

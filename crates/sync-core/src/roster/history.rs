@@ -11,6 +11,9 @@
 //!   among its parents, because what these remove may decide who is void; nobody is owed anything by those.
 //! - A well formed commit is **void** if a valid one that is neither before nor after it takes its committer out. If two
 //!   take each other's out, that of the device which is earlier in the roster stands.
+//! - Whoever removes a device that was removed already, as far as it knew, says only that more of it counts. That is for
+//!   or against nobody, and nothing where the removal is void: a member that holds more of a removed device than counted
+//!   has not judged it.
 //! - The removed are those whom valid commits remove; how far their envelopes count is the furthest that one says.
 //!
 //! Invariant: parents stand before their children.
@@ -62,6 +65,8 @@ struct Node {
     payload: Bytes,
     /// All that came before it.
     before: Set,
+    /// Whom it removes who were not removed already by what came before. Of the others it says that more counts.
+    anew: BTreeSet<DeviceId>,
 }
 
 /// What a set of commits comes to.
@@ -71,6 +76,8 @@ struct Verdict {
     removed: BTreeMap<DeviceId, Cutoff>,
     /// Those among them who were removed with a new key: nothing is sealed any more under a secret that they had.
     locked_out: BTreeSet<DeviceId>,
+    /// See [`super::Roster::smuggled`].
+    smuggled: BTreeSet<DeviceId>,
     /// Valid commits that no valid one follows.
     heads: Vec<usize>,
 }
@@ -99,8 +106,14 @@ pub(super) enum Taken {
 }
 
 impl History {
-    /// Takes a commit, and those that waited for it.
-    pub(super) fn take(&mut self, commit: Commit, payload: Bytes, family: &Family<'_>) -> Result<Taken, RosterError> {
+    /// Takes a commit, and those that waited for it. Of the room for what waits, half is for members.
+    pub(super) fn take(
+        &mut self,
+        commit: Commit,
+        payload: Bytes,
+        family: &Family<'_>,
+        is_member: impl Fn(&DeviceId) -> bool,
+    ) -> Result<Taken, RosterError> {
         if let Some(place) = self.places.get(&commit.hash) {
             let node = &mut self.nodes[*place];
             if node.commit.has_boxes() || !commit.has_boxes() {
@@ -113,11 +126,13 @@ impl History {
             return Ok(Taken::Known);
         }
         if self.is_ready(&commit, family) {
-            self.insert(commit, payload, family)?;
-            self.settle(family);
+            self.insert(commit, payload, family, &is_member)?;
+            self.settle(family, &is_member);
             return Ok(Taken::Yes);
         }
-        if self.waiting.len() >= COMMITS_WAITING_MAX {
+        let others = self.waiting.values().filter(|(waits, _)| !is_member(&waits.committer)).count();
+        let crowded = !is_member(&commit.committer) && others >= COMMITS_WAITING_MAX / 2;
+        if crowded || self.waiting.len() >= COMMITS_WAITING_MAX {
             return Err(RosterError::Full);
         }
         self.waiting.insert(commit.hash, (commit, payload));
@@ -125,13 +140,13 @@ impl History {
     }
 
     /// Takes what waited, now that there is more to build on. Whether there was anything.
-    pub(super) fn settle(&mut self, family: &Family<'_>) -> bool {
+    pub(super) fn settle(&mut self, family: &Family<'_>, is_member: &impl Fn(&DeviceId) -> bool) -> bool {
         let mut any = false;
         while let Some(hash) =
             self.waiting.iter().find(|(_, (commit, _))| self.is_ready(commit, family)).map(|(h, _)| *h)
         {
             let (commit, payload) = self.waiting.remove(&hash).expect("just found");
-            any |= self.insert(commit, payload, family).is_ok();
+            any |= self.insert(commit, payload, family, is_member).is_ok();
         }
         any
     }
@@ -139,15 +154,52 @@ impl History {
     /// Weighs everything anew, after a device's place in the roster may have changed.
     pub(super) fn weigh(&mut self, family: &Family<'_>) {
         let mut all = Set::default();
-        (0..self.nodes.len()).for_each(|place| all.insert(place));
+        for place in 0..self.nodes.len() {
+            all.insert(place);
+            self.nodes[place].anew = self.removes_anew(place, family);
+        }
         self.verdict = self.judge(&all, family);
+        let is_left = |device: &DeviceId| !self.verdict.removed.contains_key(device);
+        let valid: Vec<_> = all.iter().filter(|place| !self.verdict.void.contains(*place)).collect();
+        let vouched = valid.iter().flat_map(|place| self.nodes[*place].commit.remaining.iter().copied());
+        let counted = family.reached(is_left, vouched);
+        let kept = family.reached(is_left, self.kept(&valid, family));
+        self.verdict.smuggled =
+            counted.into_keys().filter(|device| is_left(device) && !kept.contains_key(device)).collect();
+    }
+
+    /// Whom a commit removes who was not removed already, as far as its committer knew.
+    fn removes_anew(&self, place: usize, family: &Family<'_>) -> BTreeSet<DeviceId> {
+        let Node { commit, before, .. } = &self.nodes[place];
+        let mut anew: BTreeSet<_> = commit.removed.keys().copied().collect();
+        if before.iter().any(|other| self.nodes[other].commit.removed.keys().any(|device| anew.contains(device))) {
+            let then = self.judge(before, family);
+            anew.retain(|device| !then.removed.contains_key(device));
+        }
+        anew
+    }
+
+    /// Whom a removed device had let in, and those kept who removed it.
+    fn kept(&self, valid: &[usize], family: &Family<'_>) -> BTreeSet<DeviceId> {
+        let mut kept = BTreeSet::new();
+        for Node { commit, anew, .. } in valid.iter().map(|place| &self.nodes[*place]) {
+            let let_in = |device: &&DeviceId| anew.iter().any(|inviter| family.let_in(inviter, device));
+            kept.extend(commit.remaining.iter().filter(let_in));
+        }
+        kept
     }
 
     fn is_ready(&self, commit: &Commit, family: &Family<'_>) -> bool {
         commit.parents.iter().all(|parent| self.places.contains_key(parent)) && family.rank(&commit.committer).is_some()
     }
 
-    fn insert(&mut self, commit: Commit, payload: Bytes, family: &Family<'_>) -> Result<(), RosterError> {
+    fn insert(
+        &mut self,
+        commit: Commit,
+        payload: Bytes,
+        family: &Family<'_>,
+        is_member: &impl Fn(&DeviceId) -> bool,
+    ) -> Result<(), RosterError> {
         if self.nodes.len() >= COMMITS_MAX {
             return Err(RosterError::Full);
         }
@@ -159,12 +211,13 @@ impl History {
         }
         self.check(&commit, &parents, &before, family)?;
         let (place, committer, hash) = (self.nodes.len(), commit.committer, commit.hash);
-        self.nodes.push(Node { commit, payload, before });
+        self.nodes.push(Node { commit, payload, before, anew: BTreeSet::new() });
         self.places.insert(hash, place);
         self.weigh(family);
-        // Whoever was removed can go on making commits that were never valid. A few are kept, because what makes one
-        // void may turn out to be void itself.
-        let void = self.verdict.void.iter().filter(|place| self.nodes[*place].commit.committer == committer).count();
+        // Whoever was removed can go on making commits that were never valid, in its own name and in others' that it makes
+        // up. A few are kept, because what makes one void may turn out to be void itself.
+        let shares = |other: &DeviceId| *other == committer || (!is_member(other) && !is_member(&committer));
+        let void = self.verdict.void.iter().filter(|place| shares(&self.nodes[*place].commit.committer)).count();
         if self.verdict.void.contains(place) && void > COMMITS_VOID_MAX {
             self.nodes.pop();
             self.places.remove(&hash);
@@ -181,9 +234,8 @@ impl History {
         let number = parents.iter().map(|parent| self.nodes[*parent].commit.number).max().unwrap_or(0);
         let standing = parents.iter().filter(|parent| !then.void.contains(**parent));
         let mut owed = standing.flat_map(|parent| &self.nodes[*parent].commit.remaining);
-        let vouched = before.iter().filter(|place| !then.void.contains(*place));
-        let vouched = vouched.flat_map(|place| self.nodes[place].commit.remaining.iter().copied());
-        let belonged = family.reached(|device| !then.removed.contains_key(device), vouched);
+        let valid: Vec<_> = before.iter().filter(|place| !then.void.contains(*place)).collect();
+        let belonged = family.reached(|device| !then.removed.contains_key(device), self.kept(&valid, family));
         let follows = number.checked_add(1) == Some(commit.number)
             && commit.remaining.contains(&commit.committer)
             && belonged.contains_key(&commit.committer)
@@ -194,7 +246,7 @@ impl History {
 
     /// See the [module](self).
     fn judge(&self, within: &Set, family: &Family<'_>) -> Verdict {
-        let removing = within.iter().filter(|place| !self.nodes[*place].commit.removed.is_empty());
+        let removing = within.iter().filter(|place| !self.nodes[*place].anew.is_empty());
         let removing: BTreeMap<usize, BTreeSet<DeviceId>> =
             removing.map(|place| (place, self.left_by(place, family))).collect();
         let kills = |one: usize, other: usize| self.kills(one, other, &removing, family);
@@ -222,9 +274,11 @@ impl History {
         }
         let valid: Vec<_> = within.iter().filter(|place| !void.contains(*place)).collect();
         let mut verdict = Verdict { void, ..Verdict::default() };
+        let out: BTreeSet<_> = valid.iter().flat_map(|place| &self.nodes[*place].anew).collect();
         for place in &valid {
             let commit = &self.nodes[*place].commit;
-            for (device, cutoff) in &commit.removed {
+            // That more of a device counts is nothing, where what removed it turned out to be void.
+            for (device, cutoff) in commit.removed.iter().filter(|(device, _)| out.contains(device)) {
                 let furthest = verdict.removed.entry(*device).or_insert(*cutoff);
                 *furthest = (*furthest).max(*cutoff);
                 if commit.key.is_some() {
@@ -249,7 +303,7 @@ impl History {
         sealed_under: &BTreeMap<DeviceId, KeyId>,
     ) -> bool {
         let valid = (0..self.nodes.len()).filter(|place| !self.verdict.void.contains(*place));
-        let removing: Vec<_> = valid.filter(|place| !self.nodes[*place].commit.removed.is_empty()).collect();
+        let removing: Vec<_> = valid.filter(|place| !self.nodes[*place].anew.is_empty()).collect();
         devices.all(|device| {
             let sealed_under = sealed_under.get(device);
             let is_theirs = |commit: &Commit| {
@@ -334,7 +388,7 @@ impl History {
     /// Void commits, each with whom it takes out; those that take out nobody are none of them.
     pub(super) fn shut_out(&self, family: &Family<'_>) -> impl Iterator<Item = (usize, BTreeSet<DeviceId>)> {
         let void = self.verdict.void.iter();
-        void.filter(|place| !self.nodes[*place].commit.removed.is_empty()).map(|place| {
+        void.filter(|place| !self.nodes[*place].anew.is_empty()).map(|place| {
             let left = self.left_by(place, family);
             (place, family.devices().copied().filter(|device| !left.contains(device)).collect())
         })
@@ -342,9 +396,9 @@ impl History {
 
     /// Whom a commit does not take out.
     fn left_by(&self, place: usize, family: &Family<'_>) -> BTreeSet<DeviceId> {
-        let Commit { removed, remaining, .. } = &self.nodes[place].commit;
-        let left = family.reached(|device| !removed.contains_key(device), remaining.iter().copied());
-        left.into_keys().filter(|device| !removed.contains_key(device)).collect()
+        let Node { commit: Commit { remaining, .. }, anew, .. } = &self.nodes[place];
+        let left = family.reached(|device| !anew.contains(device), remaining.iter().copied());
+        left.into_keys().filter(|device| !anew.contains(device)).collect()
     }
 
     /// Whether the one, if it is valid, makes the other void. `removing` are those that take somebody out, each with
@@ -378,6 +432,11 @@ impl History {
         &self.verdict.removed
     }
 
+    /// See [`super::Roster::smuggled`].
+    pub(super) fn smuggled(&self) -> &BTreeSet<DeviceId> {
+        &self.verdict.smuggled
+    }
+
     /// Whether a valid commit counts this device among those that remain.
     pub(super) fn vouches_for(&self, device: &DeviceId) -> bool {
         let mut valid = self.valid();
@@ -400,10 +459,23 @@ impl History {
         self.nodes.iter().enumerate().filter(|(place, _)| !void.contains(*place)).map(|(_, node)| node)
     }
 
-    /// Those that are void.
+    /// Whom valid commits with a new key remove, each with the commit.
     #[cfg(feature = "test-utils")]
-    pub(crate) fn void(&self) -> impl Iterator<Item = &Commit> {
-        self.verdict.void.iter().map(|place| &self.nodes[place].commit)
+    pub(crate) fn removals(&self) -> impl Iterator<Item = (DeviceId, EntryHash)> + '_ {
+        let keyed = self.valid().filter(|node| node.commit.key.is_some());
+        keyed.flat_map(|node| node.anew.iter().map(|device| (*device, node.commit.hash)))
+    }
+
+    /// Who made the commit at this place.
+    #[cfg(feature = "test-utils")]
+    pub(super) fn committer(&self, place: usize) -> &DeviceId {
+        &self.nodes[place].commit.committer
+    }
+
+    /// Whether a commit is here, and valid.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn stands(&self, hash: &EntryHash) -> bool {
+        self.places.contains_key(hash) && !self.is_void(hash)
     }
 
     /// All commits that are kept, void ones too.
@@ -453,13 +525,15 @@ impl History {
         self.commits().find(|commit| commit.key.as_ref().is_some_and(|key| key.key_id == *key_id))
     }
 
-    /// Whether nobody who was removed, with a new key at that, had this epoch's secret. `given` are those who got it
+    /// Whether nobody who was removed, with a new key at that, or is going to be, had this epoch's secret. `given` are those who got it
     /// when they joined.
     pub(super) fn is_clean(&self, epoch: Option<&Commit>, given: impl Fn(&DeviceId) -> bool) -> bool {
+        let Verdict { locked_out, smuggled, .. } = &self.verdict;
         match epoch {
-            None => self.verdict.locked_out.is_empty(),
+            None => locked_out.is_empty() && smuggled.is_empty(),
             Some(commit) => {
-                !self.verdict.locked_out.iter().any(|device| commit.remaining.contains(device) || given(device))
+                let mut out = locked_out.union(smuggled);
+                !out.any(|device| commit.remaining.contains(device) || given(device))
             }
         }
     }

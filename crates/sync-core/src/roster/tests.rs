@@ -42,7 +42,12 @@ impl Device {
 
     /// The entry of a newcomer that this device lets in.
     pub(super) fn invite(&self, group: &GroupId, newcomer: &Device) -> Bytes {
-        newcomer.ask(group).admit(group, &self.key, 2, &[])
+        self.invite_at(group, newcomer, 2)
+    }
+
+    /// The same, made at some time.
+    pub(super) fn invite_at(&self, group: &GroupId, newcomer: &Device, joined_at_ms: u64) -> Bytes {
+        newcomer.ask(group).admit(group, &self.key, joined_at_ms, &[])
     }
 }
 

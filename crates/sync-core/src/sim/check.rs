@@ -17,7 +17,7 @@ use super::{
     disk::Disk,
     faces::{self, HeardHeads},
     log::Log,
-    names, receipts,
+    names, outlaw, receipts,
     relay::Relay,
     removals,
     world::World,
@@ -73,6 +73,8 @@ pub(super) struct Truth {
     confirmed: BTreeMap<Token, (usize, Pushed)>,
     /// Devices that run twice, from copies of one disk: of those nothing can keep two envelopes out of one place.
     pub(super) copied: BTreeSet<DeviceId>,
+    /// Devices that seal what they like: of those the same goes.
+    outlaws: BTreeSet<DeviceId>,
     /// Every envelope a device made.
     made: BTreeSet<BlobHash>,
     /// Every own envelope that left its device.
@@ -114,6 +116,12 @@ impl Truth {
         self.confirmed.iter()
     }
 
+    /// An outlaw seals this in its own name, or an accomplice's: no device is known by its places any more.
+    pub(super) fn made_outside(&mut self, sender: DeviceId, hash: BlobHash) {
+        self.made.insert(hash);
+        self.outlaws.insert(sender);
+    }
+
     /// Something is on its way to a relay: it must be on disk, and the only one for its place.
     pub(super) fn offered(&mut self, disk: &Disk, envelope: &Bytes) -> Result<(), Violation> {
         let hash = BlobHash::of_bytes(envelope);
@@ -124,7 +132,7 @@ impl Truth {
             return Err(Violation::new("durable before sent", format!("{hash:?} is sent but not stored")));
         };
         match self.sealed.insert(place, hash) {
-            Some(other) if other != hash && !self.copied.contains(&place.0) => {
+            Some(other) if other != hash && !self.copied.contains(&place.0) && !self.outlaws.contains(&place.0) => {
                 Err(Violation::new("2 once", format!("two envelopes for {:?} {}", place.0, place.1)))
             }
             _ => Ok(()),
@@ -290,7 +298,11 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
             if row.is_over(world.now_ms) {
                 continue;
             }
-            let Some(envelope) = &row.envelope else { continue };
+            // What nobody made is nothing that anybody lacks.
+            let Some(envelope) = row.envelope.as_ref().filter(|it| world.truth.made.contains(&BlobHash::of_bytes(it)))
+            else {
+                continue;
+            };
             if !state.disk.has_blob(&row.blob_id) && !is_of_nobody(world, state, (log, settled_ms), envelope) {
                 let sealed = Envelope::parse(envelope.clone()).ok().and_then(|envelope| {
                     Some((envelope.header().sender, seal::open(&world.keys, &envelope).ok()?.seq))
@@ -386,6 +398,8 @@ pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
     relays_are_full_again(world)?;
     removals::everybody_has_the_key(world)?;
     removals::nobody_outside_reads(world)?;
+    outlaw::nobody_came_back(world)?;
+    outlaw::nobody_is_locked_out(world)?;
     names::everybody_agrees(world)?;
     receipts::everybody_knows(world)?;
     faces::nobody_is_blamed(world)?;

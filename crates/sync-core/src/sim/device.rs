@@ -37,6 +37,8 @@ pub(crate) struct Device {
     pub(crate) clock_ms: i64,
     /// A member of the group by now.
     pub(crate) joined: bool,
+    /// Who let it in; none for the one that made the group.
+    pub(crate) inviter: Option<usize>,
     /// Gone for good.
     pub(crate) dead: bool,
     pub(crate) online: bool,
@@ -66,6 +68,7 @@ impl Device {
             attempts: BTreeMap::new(),
             clock_ms: 0,
             joined: false,
+            inviter: None,
             dead: false,
             online: true,
             disk_is_full: false,

@@ -65,6 +65,15 @@ impl World {
                 self.later(at, Happening::Fault);
             }
         }
+        if self.plan.faults.absence {
+            let (device, at) = (self.dice.index(devices), self.dice.range(0, duration_ms / 4));
+            self.later(at, Happening::Absent { device });
+            self.later(duration_ms, Happening::Forget);
+        }
+        for _ in 0..self.plan.faults.outlaws {
+            let at = self.dice.range(duration_ms / 5, duration_ms);
+            self.later(at, Happening::Outlawed);
+        }
     }
 
     /// One thing goes wrong, of those that this run has.

@@ -47,6 +47,10 @@ pub struct Faults {
     pub lies: bool,
     /// Devices' profiles are copied, and the copies used as well.
     pub copies: bool,
+    /// Devices that are removed and don't accept it, at most.
+    pub outlaws: u64,
+    /// Some member is away for longer than relays keep anything for those who come late.
+    pub absence: bool,
 }
 
 /// One run.
@@ -118,6 +122,8 @@ impl Plan {
             old_relays: seed % 3 == 2,
             lies: false,
             copies: false,
+            outlaws: 0,
+            absence: false,
         };
         let devices = rng.range(2, 4) as usize;
         let relays = if rng.chance(100) { 2 } else { 1 };
@@ -175,6 +181,29 @@ impl Plan {
         };
         let relays = if seed % 3 == 0 { 2 } else { 1 };
         Self { relays, faults, ..plan }
+    }
+
+    /// Outlaws: devices that are removed and use everything they have to stay, to come back, or to keep others out. In
+    /// every other run nobody else is removed, so that nobody else may be missing in the end.
+    pub fn outlaw(seed: u64) -> Self {
+        let plan = Self::random(seed);
+        let mut rng = Dice::new(!seed);
+        let Faults { crash, restarts, .. } = plan.faults;
+        let faults = Faults {
+            crash,
+            restarts,
+            partitions: rng.chance(600),
+            naps: rng.chance(500),
+            wipes: rng.chance(300),
+            removals: seed % 2 == 1,
+            outlaws: rng.range(1, 2),
+            absence: rng.chance(300),
+            ..Faults::default()
+        };
+        let relays = [1, 2, 1, 3][(seed / 2 % 4) as usize];
+        let devices = rng.range(3, 5) as usize;
+        let duration_ms = plan.duration_ms.max(20_000);
+        Self { devices, relays, duration_ms, faults, ..plan }
     }
 }
 

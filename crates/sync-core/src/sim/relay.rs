@@ -145,6 +145,33 @@ impl Relay {
         logs.get(state.group.as_ref()?)
     }
 
+    /// The id that a session came by.
+    pub(crate) fn group_of_session(&self, session: SessionId) -> Option<RelayGroupId> {
+        self.sessions.get(&session)?.group
+    }
+
+    /// How much there is under each id.
+    pub(crate) fn heads(&self) -> BTreeMap<RelayGroupId, u64> {
+        self.disk.logs.iter().map(|(group, log)| (*group, log.head())).collect()
+    }
+
+    /// So much time has passed that nothing is kept any longer which leads to no log. What leads to one stays as long as
+    /// that, and the id is over.
+    pub(crate) fn forget_left(&mut self) {
+        let holds = self.protections.hold(Protection::OverForLong);
+        let targets = self.disk.over.values().flat_map(|over| &over.packages).map(|(to, _)| *to);
+        let stays = |to: &RelayGroupId| holds && self.disk.logs.contains_key(&self.end_of(to));
+        let stays: BTreeSet<_> = targets.filter(stays).collect();
+        self.disk.over.values_mut().for_each(|over| over.packages.retain(|(to, _)| stays.contains(to)));
+        self.disk.over.retain(|_, over| !over.packages.is_empty());
+    }
+
+    /// A log has gone to an id that no member has the key of: to them it is lost.
+    pub(crate) fn took(&mut self, group: &RelayGroupId) {
+        let gone = self.disk.logs.get(group).map(|log| log.ids.clone()).unwrap_or_default();
+        self.lose(gone);
+    }
+
     /// Everything that was left for members who were away.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &Bytes> {
         self.disk.over.values().flat_map(|over| &over.packages).map(|(_, package)| package)
@@ -370,8 +397,10 @@ impl Relay {
         if !all_signed {
             return refuse(session, moving.id, ErrorCode::AuthFailed);
         }
-        // The one who says so may be behind itself.
-        let group = self.end_of(&moving.group);
+        // The one who says so may be behind itself, and finds out by its greeting. Whoever holds a key that is over writes
+        // nothing by it, and so moves nothing there either.
+        let holds = self.protections.hold(Protection::OverTakesNothing);
+        let group = if holds { moving.group } else { self.end_of(&moving.group) };
         let is_over = |group: &RelayGroupId| moving.over.0.iter().any(|over| over.group == *group);
         if self.disk.over.contains_key(&group) || is_over(&group) {
             return refuse(session, moving.id, ErrorCode::GroupMoved);

@@ -5,15 +5,16 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use sync_types::{DeviceId, Envelope, KeyId, RelayGroupId, Seq};
+use sync_types::{DeviceId, Envelope, KeyId, Kind, RelayGroupId, Seq};
 
 use super::{check::Violation, device::Device, log::Log, relay::Relay, world::World};
 use crate::{
     engine::Engine,
     event::Input,
     handover::open_package,
-    keys::GroupKeys,
-    roster::{EntryHash, Roster},
+    keys::{DeviceKem, EpochSecret, GroupKeys},
+    roster::{EntryHash, Roster, RosterError},
+    seal,
 };
 
 /// See [`World::is_member`] and [`World::is_left`].
@@ -97,7 +98,8 @@ impl World {
         let mut cached = self.removals.left.borrow_mut();
         if cached.known != known {
             let roster = self.known_to_all();
-            let shut_out = roster.shut_out();
+            // That an outlaw says so is nothing that shuts anybody out.
+            let shut_out = roster.shut_out(|committer| !self.is_outlawed(committer));
             let members = roster.members().map(|member| member.device);
             let members: BTreeSet<_> = members.filter(|device| !shut_out.contains(device)).collect();
             let rosters = self.devices.iter().filter(is_here).filter(|device| members.contains(&device.id));
@@ -118,21 +120,24 @@ impl World {
     }
 
     /// The roster that everything makes which those know who are not gone.
-    fn known_to_all(&self) -> Roster {
+    pub(super) fn known_to_all(&self) -> Roster {
         self.roster_of(self.devices.iter().filter(|device| device.joined && !device.dead))
     }
 
     /// The roster that everything makes which these know.
     fn roster_of<'a>(&self, devices: impl IntoIterator<Item = &'a Device>) -> Roster {
         let entries: BTreeSet<_> = devices.into_iter().flat_map(|device| &device.disk.roster).collect();
-        // The genesis first; everything else waits for what it builds on.
-        let mut entries: Vec<_> = entries.into_iter().collect();
-        entries.sort_by_key(|entry| entry.first() != Some(&1));
+        // The genesis first; everything else waits for what it builds on, or comes again if there is no room for that.
+        let mut entries: Vec<_> = entries.into_iter().cloned().collect();
+        entries.sort_by_key(|entry| entry.first().copied());
         let mut roster = Roster::new(self.keys.group_id());
-        for entry in entries {
-            let _ = roster.apply(entry.clone());
+        loop {
+            let before = entries.len();
+            entries.retain(|entry| roster.apply(entry.clone()) == Err(RosterError::Full));
+            if entries.len() == before || entries.is_empty() {
+                return roster;
+            }
         }
-        roster
     }
 
     /// The log that those who are left use on a relay.
@@ -151,10 +156,7 @@ impl World {
 /// A device is about to act: notes whom it knows to be removed for good.
 pub(super) fn about_to_act(world: &mut World, device: usize) {
     let Some(roster) = world.devices[device].engine.as_ref().map(Engine::roster) else { return };
-    let void: BTreeSet<_> = roster.history().void().map(|commit| commit.hash).collect();
-    let valid = roster.history().commits().filter(|commit| commit.key.is_some() && !void.contains(&commit.hash));
-    let outside = valid.flat_map(|commit| commit.removed.keys().map(|id| (*id, commit.hash)));
-    world.removals.outside = outside.collect();
+    world.removals.outside = roster.history().removals().collect();
 }
 
 /// Own envelopes after a place are decided to be sent from now on. Whoever the sender knew to be removed for good has no
@@ -180,19 +182,16 @@ pub(super) fn nobody_outside_reads(world: &World) -> Result<(), Violation> {
         return Ok(());
     }
     let rosters = || survivors.iter().filter_map(|device| world.devices[*device].engine.as_ref()).map(Engine::roster);
-    let counts = |commit: &EntryHash| {
-        rosters().all(|roster| {
-            let history = roster.history();
-            history.get(commit).is_some() && history.void().all(|void| void.hash != *commit)
-        })
-    };
+    let counts = |commit: &EntryHash| rosters().all(|roster| roster.history().stands(commit));
     let mut kept_from: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for (id, key_id, _) in world.removals.kept_from.iter().filter(|(_, _, commit)| counts(commit)) {
         kept_from.entry(*id).or_default().insert(*key_id);
     }
     for (device, kept) in world.devices.iter().filter_map(|device| Some((device, kept_from.get(&device.id)?))) {
         let keys = everything_it_could_learn(world, device);
-        if let Some(key_id) = kept.iter().find(|key_id| keys.get(key_id).is_some()) {
+        if let Some(key_id) =
+            kept.iter().find(|key_id| keys.get(key_id).is_some() && !world.was_given_away(&device.id, key_id))
+        {
             let what = format!("{:?} was removed, and has the key {key_id:?} of what was sealed since", device.id);
             return Err(Violation::new("5 membership", what));
         }
@@ -200,34 +199,61 @@ pub(super) fn nobody_outside_reads(world: &World) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Opens every package on every relay that it has the key of, and whatever is in it for this device.
+/// What a removed device can come to know, or an outlaw and its accomplices together.
 fn everything_it_could_learn(world: &World, device: &Device) -> GroupKeys {
-    let group = world.keys.group_id();
     let mut keys = device.engine.as_ref().map_or_else(|| device.keys.share(), |engine| engine.keys().share());
-    let mut roster = Roster::new(group);
+    let mut roster = Roster::new(world.keys.group_id());
     for entry in &device.disk.roster {
         let _ = roster.apply(entry.clone());
     }
+    let mut selves = vec![(device.id, &*device.kem)];
+    for outlaw in world.outlaws.iter().filter(|outlaw| outlaw.is(&device.id)) {
+        let theirs = outlaw.accomplices().filter(|(id, _)| !world.has_become_a_member(id)).collect::<Vec<_>>();
+        // What it learnt by one who has become a member is nothing that it was to be kept from.
+        if theirs.len() == outlaw.accomplices().count() {
+            for epoch in outlaw.keys.epochs() {
+                keys.insert(epoch.number(), EpochSecret::from_bytes(epoch.secret().as_bytes()));
+            }
+        }
+        selves.extend(theirs);
+    }
+    learn(&world.relays, &selves, &mut keys, &mut roster);
+    keys
+}
+
+/// Opens everything on every relay that these keys open, and whatever is in it for one of these devices.
+pub(super) fn learn(relays: &[Relay], selves: &[(DeviceId, &DeviceKem)], keys: &mut GroupKeys, roster: &mut Roster) {
+    let group = keys.group_id();
+    let mut known = BTreeSet::new();
     loop {
         let before = keys.epochs().len();
-        let packages = world.relays.iter().flat_map(Relay::packages);
+        let packages = relays.iter().flat_map(Relay::packages);
         let opened: Vec<_> = packages
             .flat_map(|package| keys.epochs().filter_map(|old| open_package(old, &group, package)).collect::<Vec<_>>())
+            .flatten()
             .collect();
-        for entry in opened.into_iter().flatten() {
-            let _ = roster.apply(entry);
+        let rows = relays.iter().flat_map(Relay::logs).flat_map(|log| &log.rows);
+        let controls = rows.filter_map(|row| Envelope::parse(row.envelope.clone()?).ok());
+        let controls = controls.filter(|envelope| envelope.header().kind == Kind::Control);
+        let told = controls.filter_map(|envelope| seal::unpack(&seal::open(keys, &envelope).ok()?).ok());
+        for entry in told.collect::<Vec<_>>().into_iter().chain(opened) {
+            if known.insert(entry.clone()) {
+                let _ = roster.apply(entry);
+            }
         }
         for commit in roster.history().commits() {
             let Some(key) = &commit.key else { continue };
-            let own = commit.secret(&group, (&device.id, &device.kem));
-            own.map(|secret| keys.insert(commit.number, secret));
+            if keys.get(&key.key_id).is_none() {
+                let secrets = selves.iter().filter_map(|(id, kem)| commit.secret(&group, (id, kem)));
+                secrets.for_each(|secret| _ = keys.insert(commit.number, secret));
+            }
             let older = keys.get(&key.key_id).map(|epoch| commit.older(&group, epoch.secret(), |_| true));
             for (_, secret) in older.into_iter().flatten() {
                 keys.insert(0, secret);
             }
         }
         if keys.epochs().len() == before {
-            return keys;
+            return;
         }
     }
 }

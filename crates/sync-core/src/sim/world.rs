@@ -10,6 +10,7 @@ use super::{
     device::Device,
     faces,
     network::{Cuts, Frame, Session, SessionId},
+    outlaw::Outlaw,
     plan::{Dice, Plan},
     receipts,
     relay::Relay,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, Setup},
-    event::{Action, Input, Load, StoreOp, Wait},
+    event::{Action, Input, Load, StoreOp, Token, Wait},
     keys::{DeviceKem, DeviceKey, EpochSecret, GroupKeys},
     protection::{Protection, Protections},
     roster::{EntryHash, Genesis, JoinRequest, Profile, without_boxes},
@@ -59,20 +60,66 @@ impl Report {
 
 #[derive(Debug)]
 pub(super) enum Happening {
-    Wake { device: usize, boot: u64 },
-    Start { device: usize },
-    Connected { device: usize, boot: u64, relay: usize, attempt: u64 },
-    ConnectFailed { device: usize, boot: u64, relay: usize, attempt: u64 },
-    Arrives { session: SessionId, frame: Frame },
-    Broken { session: SessionId },
-    ClosedByDevice { session: SessionId },
-    Loaded { device: usize, boot: u64, load: Load },
-    Commit { relay: usize, boot: u64 },
-    Push { device: usize },
-    Read { device: usize },
+    Wake {
+        device: usize,
+        boot: u64,
+    },
+    Start {
+        device: usize,
+    },
+    Connected {
+        device: usize,
+        boot: u64,
+        relay: usize,
+        attempt: u64,
+    },
+    ConnectFailed {
+        device: usize,
+        boot: u64,
+        relay: usize,
+        attempt: u64,
+    },
+    Arrives {
+        session: SessionId,
+        frame: Frame,
+    },
+    Broken {
+        session: SessionId,
+    },
+    ClosedByDevice {
+        session: SessionId,
+    },
+    Loaded {
+        device: usize,
+        boot: u64,
+        load: Load,
+    },
+    Commit {
+        relay: usize,
+        boot: u64,
+    },
+    Push {
+        device: usize,
+    },
+    Read {
+        device: usize,
+    },
     Fault,
     Undo(Undo),
-    Join { device: usize },
+    Join {
+        device: usize,
+    },
+    /// Somebody is removed who does not accept it.
+    Outlawed,
+    Deed {
+        outlaw: usize,
+    },
+    /// A member is away until the end.
+    Absent {
+        device: usize,
+    },
+    /// Relays forget what they kept for those who come late.
+    Forget,
 }
 
 /// The end of a fault that lasts.
@@ -101,6 +148,7 @@ pub struct World {
     pub(super) keys: GroupKeys,
     pub(super) truth: Truth,
     pub(super) removals: Removals,
+    pub(super) outlaws: Vec<Outlaw>,
     pub(super) report: Report,
     /// Nothing goes wrong any more.
     pub(super) calm: bool,
@@ -131,6 +179,7 @@ impl World {
             keys,
             truth: Truth::default(),
             removals: Removals::default(),
+            outlaws: Vec::new(),
             report: Report::default(),
             calm: false,
             tokens: 0,
@@ -293,6 +342,10 @@ impl World {
             Happening::Fault => self.fault()?,
             Happening::Undo(undo) => self.undo(undo)?,
             Happening::Join { device } => self.join(device)?,
+            Happening::Outlawed => self.outlaw_somebody()?,
+            Happening::Absent { device } => (0..self.relays.len()).for_each(|relay| self.cuts.cut(device, relay)),
+            Happening::Forget => self.relays.iter_mut().for_each(Relay::forget_left),
+            Happening::Deed { outlaw } => self.deed(outlaw)?,
         }
         Ok(())
     }
@@ -303,7 +356,7 @@ impl World {
 
     // ── The group ──
 
-    fn profile(device: usize) -> Profile {
+    pub(super) fn profile(device: usize) -> Profile {
         Profile::new(&format!("device {device}"), "sim", "org.example.sim").expect("short enough")
     }
 
@@ -360,6 +413,7 @@ impl World {
         state.disk = super::disk::Disk::new(id, roster);
         state.keys = keys;
         state.joined = true;
+        state.inviter = Some(inviter);
         self.start(device)
     }
 
@@ -532,13 +586,18 @@ impl World {
         self.push(device, ttl_s, wait).map(|_| ())
     }
 
+    /// A number that no other blob has.
+    pub(super) fn next_token(&mut self) -> Token {
+        self.tokens += 1;
+        self.tokens
+    }
+
     /// Pushes a blob that is like no other, if the device runs. Returns its number, which is its payload.
     pub(super) fn push(&mut self, device: usize, ttl_s: u32, wait: Wait) -> Result<Option<u64>, Violation> {
         if self.devices[device].engine.is_none() || self.devices[device].dead {
             return Ok(None);
         }
-        self.tokens += 1;
-        let token = self.tokens;
+        let token = self.next_token();
         let payload = Bytes::copy_from_slice(&token.to_be_bytes());
         self.truth.pushes.insert(token, ttl_s > 0);
         self.devices[device].unanswered.insert(token, token);
