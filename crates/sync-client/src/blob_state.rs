@@ -53,7 +53,7 @@ impl SyncClient {
         let (answer, answered) = oneshot::channel();
         group.send(Command::Holders { places, answer }).await?;
         let holders = answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)?;
-        let (me, relays) = (group.device_id, self.inner.store.addresses().await?.len());
+        let (me, relays) = (group.device_id(), self.inner.store.addresses().await?.len());
         Ok(rows.into_iter().zip(holders).map(|(row, holders)| BlobState::new(row, holders, (me, relays))).collect())
     }
 }
