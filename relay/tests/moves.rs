@@ -292,7 +292,7 @@ async fn who_moves_a_group_hears_of_who_did_so_before() {
 }
 
 #[tokio::test]
-async fn who_is_behind_itself_moves_a_log_to_where_the_group_went() {
+async fn who_is_behind_itself_is_refused_and_told_where_the_group_went_by_its_greeting() {
     let relay = Running::start().await;
     let (phone, laptop) = (Device::new().await, Device::new().await);
     let [first, second, third] = [1, 2, 3].map(Group::new);
@@ -303,7 +303,11 @@ async fn who_is_behind_itself_moves_a_log_to_where_the_group_went() {
     let mut line = laptop.session(&relay, &first).await;
     line.push(&envelope(laptop.id(), 1)).await;
     let moving = line.moving(&second, &[(&first, b"to where it is no more")], &[]);
-    line.try_move(moving).await.expect("it is known where that went");
+    assert_eq!(line.try_move(moving).await, Err(ErrorCode::GroupMoved));
+    assert_eq!(laptop.is_told(&relay, &second).await, [Bytes::from_static(b"on")]);
+    let mut line = laptop.session(&relay, &first).await;
+    let moving = line.moving(&third, &[(&first, b"to where it is")], &[]);
+    line.try_move(moving).await.expect("in order");
     let mut line = phone.session(&relay, &third).await;
     assert_eq!(blobs(&mut line).await.len(), 2);
 }

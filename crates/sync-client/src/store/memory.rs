@@ -90,10 +90,11 @@ impl State {
     }
 
     /// In their order, which is not that in which they came to rest where a device was copied.
-    fn of(&self, sender: DeviceId, from: Seq, bytes: usize) -> Vec<HeldRow> {
-        let mut rows: Vec<_> = self.held.iter().filter(|row| row.sender == sender && row.seq >= from).collect();
-        rows.sort_by_key(|row| row.seq);
-        fitting(rows.into_iter().enumerate(), bytes).0
+    fn of(&self, sender: DeviceId, from: Seq, bytes: usize) -> (Vec<HeldRow>, u64) {
+        let rows = self.held.iter().enumerate();
+        let mut rows: Vec<_> = rows.filter(|(_, row)| row.sender == sender && row.seq >= from).collect();
+        rows.sort_by_key(|(_, row)| row.seq);
+        fitting(rows.into_iter(), bytes)
     }
 
     fn me(&self) -> Option<DeviceId> {
@@ -211,11 +212,8 @@ impl Store for MemoryStore {
         let state = self.state.lock().expect("no panics here");
         let rows = state.held.iter().enumerate();
         Ok(match load {
-            Load::Own { from, bytes } => match state.me() {
-                Some(me) => (state.of(me, from, bytes), 0),
-                None => (Vec::new(), 0),
-            },
-            Load::Of { sender, from, bytes } => (state.of(sender, from, bytes), 0),
+            Load::Own { from, bytes } => state.me().map(|me| state.of(me, from, bytes)).unwrap_or_default(),
+            Load::Of { sender, from, bytes } => (state.of(sender, from, bytes).0, 0),
             Load::Held { relay: _, after, bytes } => {
                 fitting(rows.skip(usize::try_from(after).expect("a test's rows")), bytes)
             }

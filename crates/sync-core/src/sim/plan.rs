@@ -179,7 +179,7 @@ impl Plan {
             copies: true,
             ..Faults::default()
         };
-        let relays = if seed % 3 == 0 { 2 } else { 1 };
+        let relays = if seed.is_multiple_of(3) { 2 } else { 1 };
         Self { relays, faults, ..plan }
     }
 
