@@ -29,6 +29,16 @@ async fn keeps_the_contract_of_moves() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract_of_moves_where_room_is_short() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    contract::moving::check_where_room_is_short(async || {
+        let store = open(folder.path()).await;
+        Arc::new(store) as Arc<dyn Store>
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().expect("temporary folder");
