@@ -42,7 +42,7 @@ test('a relay that shows two devices different things is named', () => {
 
 test('where a note is', () => {
   const device = (deviceId: string, name: string): Device => ({
-    deviceId, name, platform: 'linux', joinedBy: null, joinedAt: 0, online: false, lastSeen: null, receivedUpTo: null, appliedUpTo: null, behind: null, lost: 0, this: deviceId === 'me',
+    deviceId, name, platform: 'linux', joinedBy: null, copyOf: null, joinedAt: 0, online: false, lastSeen: null, receivedUpTo: null, appliedUpTo: null, behind: null, lost: 0, this: deviceId === 'me',
   })
   const devices = [device('me', 'Desk'), device('a', 'Phone'), device('b', 'Laptop')]
   const own: BlobState = { cursor: 1, pushId: 'p', sender: 'me', own: true, relays: ['r'], relaysConfigured: 3, receivedBy: [], appliedBy: [], lostBy: [] }

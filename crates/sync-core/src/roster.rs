@@ -6,7 +6,7 @@
 //! names, however the entries came. The one thing that leaves is a name that is over; see `roster/names.rs`.
 //!
 //! A device that a removed one let in counts only if a valid commit names it among those that remain, and stays only if
-//! whoever removed the inviter does: see [`Roster::smuggled`]. A removed device that signs for newcomers afterwards, with
+//! whoever removed the inviter does: see `Roster::smuggled`. A removed device that signs for newcomers afterwards, with
 //! whatever date, brings nobody in.
 //!
 //! Invariant: from every device that ever joined a chain of signatures leads to the genesis.
