@@ -105,10 +105,12 @@ pub(crate) fn both(
             story.spawn(move || {
                 let mut person = Person::new(trace, agent, devices[agent]);
                 person.write(deaths[agent], made);
-                person.replica.content()
+                // Whoever is done stays online for the other, who may not have been sent the last of it yet.
+                (person.replica.content(), person.session)
             })
         });
-        people.map(|person| person.join().expect("a person's story ends well"))
+        let ended = people.map(|person| person.join().expect("a person's story ends well"));
+        ended.map(|(content, _online)| content)
     });
     println!("{} edits in {:.1} s", trace.edits.len(), start.elapsed().as_secs_f32());
     documents
