@@ -1,10 +1,10 @@
 //! How far a blob got: on which relays, and on which devices.
 
-use sync_core::{event::HeldRow, status::Holders};
+use sync_core::status::Holders;
 use sync_types::{DeviceId, ErrorCode, LocalCursor, PushId, RelayId, Seq};
 use tokio::sync::oneshot;
 
-use crate::{client::SyncClient, driver::Command, error::ClientError};
+use crate::{client::SyncClient, driver::Command, error::ClientError, store::Placed};
 
 /// Blobs that can be asked about at once.
 pub const BLOB_STATES_MAX: usize = 1_000;
@@ -43,12 +43,7 @@ impl SyncClient {
             return Err(ClientError::InvalidArgument("up to 1,000 blobs can be asked about at once"));
         }
         let group = self.in_group()?;
-        let mut rows = Vec::with_capacity(cursors.len());
-        for cursor in cursors {
-            let before = LocalCursor::new(cursor.get().saturating_sub(1));
-            let row = self.inner.store.log(before, 1, 1).await?.pop();
-            rows.extend(row.filter(|row| row.cursor == Some(*cursor)));
-        }
+        let rows = self.inner.store.placed(cursors).await?;
         let places = rows.iter().map(|row| (row.sender, row.seq)).collect();
         let (answer, answered) = oneshot::channel();
         group.send(Command::Holders { places, answer }).await?;
@@ -59,9 +54,9 @@ impl SyncClient {
 }
 
 impl BlobState {
-    fn new(row: HeldRow, holders: Holders, (me, relays_configured): (DeviceId, usize)) -> Self {
+    fn new(row: Placed, holders: Holders, (me, relays_configured): (DeviceId, usize)) -> Self {
         Self {
-            cursor: row.cursor.unwrap_or_default(),
+            cursor: row.cursor,
             push_id: row.push_id,
             sender: row.sender,
             own: row.sender == me,

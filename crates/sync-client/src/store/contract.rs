@@ -311,6 +311,12 @@ async fn rows_are_read_in_order_and_by_the_byte(store: &dyn Store) {
     assert_eq!(log(10, 3, ALL).await.expect("readable"), all[10..13]);
     assert_eq!(log(10, 3, 150).await.expect("readable"), all[10..11]);
     assert_eq!(log(600, 3, ALL).await.expect("readable"), []);
+
+    let cursors = [600, 0, 1, 601, u64::MAX, 10].map(LocalCursor::new);
+    let placed = store.placed(&cursors).await.expect("readable");
+    let names = |row: &HeldRow| (row.cursor, row.sender, row.seq, row.push_id);
+    let found = placed.iter().map(|it| (Some(it.cursor), it.sender, it.seq, it.push_id));
+    assert_eq!(found.collect::<Vec<_>>(), [599, 0, 9].map(|place| names(&all[place])), "in the order of the question");
 }
 
 /// What a device lacks is counted in blobs and named by places in the local log, going by what it says of each sender.

@@ -9,7 +9,9 @@ use sync_core::{
 };
 use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, LocalLogId, RelayId, Seq};
 
-use super::{AddressRow, Lacks, Membership, OWN_HASHES_SPARE, Pin, ProfileRow, Reach, Store, StoreError, newest_own};
+use super::{
+    AddressRow, Lacks, Membership, OWN_HASHES_SPARE, Pin, Placed, ProfileRow, Reach, Store, StoreError, newest_own,
+};
 
 /// See the [module](self).
 #[derive(Default)]
@@ -229,6 +231,18 @@ impl Store for MemoryStore {
         let state = self.state.lock().expect("no panics here");
         let later = state.held.iter().enumerate().filter(|(_, row)| row.cursor.is_some_and(|cursor| cursor > after));
         Ok(fitting(later.take(usize::try_from(rows).expect("a test's rows")), bytes).0)
+    }
+
+    async fn placed(&self, cursors: &[LocalCursor]) -> Result<Vec<Placed>, StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        let at = |cursor: &LocalCursor| state.held.iter().find(|row| row.cursor == Some(*cursor));
+        let placed = |(cursor, row): (LocalCursor, &HeldRow)| Placed {
+            cursor,
+            push_id: row.push_id,
+            sender: row.sender,
+            seq: row.seq,
+        };
+        Ok(cursors.iter().filter_map(|cursor| Some((*cursor, at(cursor)?))).map(placed).collect())
     }
 
     async fn cursors(&self) -> Result<(LocalCursor, LocalCursor), StoreError> {

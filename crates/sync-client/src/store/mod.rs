@@ -14,7 +14,7 @@ mod sqlite;
 
 use bytes::Bytes;
 use sync_core::event::{HeldRow, Load, SenderRow, StoreOp, Stored};
-use sync_types::{DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, RelayId, Seq};
+use sync_types::{DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, PushId, RelayId, Seq};
 
 use crate::secrets::SecretsChoice;
 
@@ -100,6 +100,15 @@ pub(crate) struct Reach {
     pub(crate) missing: Vec<(Seq, Seq)>,
 }
 
+/// A blob of the local log, by its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placed {
+    pub(crate) cursor: LocalCursor,
+    pub(crate) push_id: PushId,
+    pub(crate) sender: DeviceId,
+    pub(crate) seq: Seq,
+}
+
 /// What a device lacks of the local log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Lacks {
@@ -162,6 +171,10 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Blobs of the local log after a cursor, in order: at most `rows`, and no more once `bytes` are reached.
     async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError>;
+
+    /// The blobs at these cursors, in the order of the question, without what they hold. What is none of the log's is left
+    /// out.
+    async fn placed(&self, cursors: &[LocalCursor]) -> Result<Vec<Placed>, StoreError>;
 
     /// The newest cursor given out, and what the app acknowledged.
     async fn cursors(&self) -> Result<(LocalCursor, LocalCursor), StoreError>;

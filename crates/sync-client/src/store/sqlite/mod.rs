@@ -21,7 +21,7 @@ use sync_sqlite::Database;
 use sync_types::{DeviceId, LocalCursor, LocalLogId};
 use tokio::sync::Mutex;
 
-use super::{AddressRow, Lacks, Membership, Pin, ProfileRow, Reach, Store, StoreError};
+use super::{AddressRow, Lacks, Membership, Pin, Placed, ProfileRow, Reach, Store, StoreError};
 use crate::{private, secrets::SecretsChoice};
 
 /// The file's name in a profile's folder.
@@ -221,6 +221,10 @@ impl Store for SqliteStore {
 
     async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError> {
         read::log(&self.readers, after, rows, bytes).await
+    }
+
+    async fn placed(&self, cursors: &[LocalCursor]) -> Result<Vec<Placed>, StoreError> {
+        read::placed(&self.readers, cursors).await
     }
 
     async fn cursors(&self) -> Result<(LocalCursor, LocalCursor), StoreError> {

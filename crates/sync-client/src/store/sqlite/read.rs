@@ -12,7 +12,7 @@ use sync_core::{
 use sync_types::{BlobHash, BlobId, DeviceId, Kind, LocalCursor, LogId, PushId, RelayCursor, RelayId, Run, Seq};
 use tokio_stream::StreamExt;
 
-use crate::store::{AddressRow, Lacks, OWN_HASHES_SPARE, Pin, Reach, StoreError};
+use crate::store::{AddressRow, Lacks, OWN_HASHES_SPARE, Pin, Placed, Reach, StoreError};
 
 /// What [`held`] reads, in this order: a queue or a log is read row by row, and a column by its name takes a look-up each.
 const HELD: &str = "SELECT position, device.id, seq, hash, kind, cursor, push_id, time_ms, held_ms, late, envelope
@@ -101,6 +101,22 @@ pub(super) async fn log(
     let query = format!("{HELD} WHERE cursor > ? ORDER BY cursor LIMIT ?");
     let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(after.get().cast_signed()).bind(rows);
     Ok(take_while_it_fits(query.fetch(db), bytes).await?.0)
+}
+
+pub(super) async fn placed(db: &SqlitePool, cursors: &[LocalCursor]) -> Result<Vec<Placed>, StoreError> {
+    let query = "SELECT push_id, device.id, seq FROM held JOIN device ON device.no = held.sender WHERE cursor = ?";
+    let (mut tx, mut placed) = (db.begin().await?, Vec::with_capacity(cursors.len()));
+    for cursor in cursors.iter().copied().filter(|cursor| cursor.get() <= ALL.get()) {
+        if let Some(row) = sqlx::query(query).bind(cursor.get().cast_signed()).fetch_optional(&mut *tx).await? {
+            placed.push(Placed {
+                cursor,
+                push_id: PushId::from_bytes(id(&row, "push_id")?),
+                sender: DeviceId::from_bytes(id(&row, "id")?),
+                seq: Seq::new(number(&row, "seq")?),
+            });
+        }
+    }
+    Ok(placed)
 }
 
 pub(super) async fn lacks(db: &SqlitePool, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError> {
