@@ -51,8 +51,12 @@ test('where a note is', () => {
   expect(whereSentence({ ...own, relaysConfigured: 1, receivedBy: ['a'] }, devices)).toBe('On the relay and on Phone; not on Laptop yet.')
   expect(whereSentence({ ...own, relays: ['r', 's', 't'], receivedBy: ['a', 'b'] }, devices)).toBe('On all 3 relays and on Phone and Laptop.')
   const theirs = { ...own, sender: 'a', own: false, relays: [], receivedBy: ['a'] }
-  expect(whereSentence(theirs, devices)).toBe('Last changed on Phone; not on Laptop yet, as far as it has said.')
+  expect(whereSentence(theirs, devices)).toBe('Last changed on Phone; not on Laptop yet, as far as is known.')
   expect(whereSentence({ ...theirs, receivedBy: ['a', 'b'] }, devices)).toBe('Last changed on Phone; on all your devices.')
+  const gone = { ...theirs, sender: 'removed', receivedBy: [] }
+  expect(whereSentence(gone, devices)).toBe(
+    'Last changed on a device that is none of yours any more; not on Phone and Laptop yet, as far as is known.',
+  )
 })
 
 test('what a checkup found says what it is about, and what to do', () => {

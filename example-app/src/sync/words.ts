@@ -57,7 +57,8 @@ export function whereSentence(state: BlobState, devices: Device[]): string {
   const missing = lacking.length > 0 && having.length > 0 ? `; not on ${listed(lacking)} yet` : ''
   if (!state.own) {
     const sender = others.find(({ deviceId }) => deviceId === state.sender)?.name ?? 'a device that is none of yours any more'
-    return missing ? `Last changed on ${sender}${missing}, as far as it has said.` : `Last changed on ${sender}; on all your devices.`
+    if (lacking.length === 0) return `Last changed on ${sender}; on all your devices.`
+    return `Last changed on ${sender}; not on ${listed(lacking)} yet, as far as is known.`
   }
   const [on, all] = [state.relays.length, state.relaysConfigured]
   const relays = all === 1 ? 'the relay' : on === all ? `all ${all} relays` : `${on} of ${all} relays`
