@@ -368,7 +368,10 @@ impl Engine {
 
     fn set_online(&mut self, now: Now, online: bool) {
         self.online = online;
-        if !online {
+        if online {
+            // What it may hear by now it has not asked for in all this time.
+            self.removed_retry_ms = REMOVED_RETRY_MS;
+        } else {
             self.part(now);
         }
         for index in 0..self.links.len() {
