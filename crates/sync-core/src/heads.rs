@@ -97,6 +97,11 @@ impl Compared {
         }
     }
 
+    /// What these have read is nothing to go by any more.
+    pub(crate) fn forget(&mut self, who: impl Fn(&DeviceId) -> bool) {
+        self.ahead.retain(|(_, device), _| !who(device));
+    }
+
     fn run_at(&self, cursor: RelayCursor) -> Option<Run> {
         let behind = self.trail_end.get().checked_sub(cursor.get())?;
         let place = (self.trail.len() as u64).checked_sub(behind + 1)?;

@@ -7,20 +7,19 @@
 //!
 //! Invariant: what [`Inbox`] knows is what the ops it returned say, so a crash forgets both or neither.
 
+mod parking;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sync_types::{
     BlobHash, BlobId, DeviceId, Kind, PushId, Seq,
-    limits::{
-        HOLES_PER_SENDER_MAX, PARKED_BYTES_MAX, PARKED_MAX, UNKNOWN_ENVELOPES_MAX, UNKNOWN_SENDERS_MAX,
-        WAITING_PER_SENDER_MAX,
-    },
+    limits::{HOLES_PER_SENDER_MAX, UNKNOWN_ENVELOPES_MAX, UNKNOWN_SENDERS_MAX, WAITING_PER_SENDER_MAX},
 };
 
 use crate::{
     context::{Context, Effects},
     copies::Copies,
-    event::{Event, HeldRow, Load, Now, ParkReason, ParkedRow, SenderRow, StoreOp, WaitingRow},
+    event::{Event, HeldRow, Load, Now, ParkReason, SenderRow, StoreOp, WaitingRow},
     examine::{Authentic, Candidate, Examined, Unreadable, examine},
     protection::Protection,
     ranges::Ranges,
@@ -168,56 +167,6 @@ impl Inbox {
         seen
     }
 
-    /// Tries parked envelopes again: this build, or this device's keys, may be newer than when they were parked.
-    /// Returns the last one by id, if there was any.
-    pub(crate) fn retry_parked(
-        &mut self,
-        context: &mut Context,
-        now: Now,
-        envelopes: Vec<Candidate>,
-        effects: &mut Effects,
-    ) -> Option<BlobId> {
-        let named = envelopes.into_iter().map(|envelope| (envelope.blob_id(), envelope));
-        let named: BTreeMap<_, _> = named.collect();
-        let last = named.last_key_value().map(|(blob_id, _)| *blob_id);
-        self.forget_forks(context, &named, effects);
-        // Any other fork stays one. The others' places are free until it is known what became of them.
-        let is_fork = |blob_id: &BlobId| self.parked.get(blob_id) == Some(&ParkReason::Forked);
-        let (tried, envelopes): (Vec<_>, Vec<_>) = named.into_iter().filter(|(blob_id, _)| !is_fork(blob_id)).unzip();
-        let bytes: u64 = envelopes.iter().map(|envelope| envelope.len() as u64).sum();
-        self.parked_bytes = self.parked_bytes.saturating_sub(bytes);
-        let before: BTreeMap<_, _> =
-            tried.into_iter().filter_map(|blob_id| self.parked.remove_entry(&blob_id)).collect();
-        let mut again = Effects::default();
-        self.receive(context, now, envelopes, &mut again);
-        // What is as unreadable as before keeps its row, and is not told again.
-        let known = |blob_id: &BlobId, reason: &ParkReason| before.get(blob_id) == Some(reason);
-        again.events.retain(|event| !matches!(event, Event::Parked { blob_id, reason } if known(blob_id, reason)));
-        again.ops.retain(|op| !matches!(op, StoreOp::Park(row) if known(&row.blob_id, &row.reason)));
-        let gone = before.keys().filter(|blob_id| !self.parked.contains_key(*blob_id));
-        again.ops.extend(gone.map(|blob_id| StoreOp::Unpark { blob_id: *blob_id }));
-        effects.append(again);
-        last
-    }
-
-    /// Lets go of forks whose content is here by now, under the identity that their maker took.
-    fn forget_forks(&mut self, context: &mut Context, parked: &BTreeMap<BlobId, Candidate>, effects: &mut Effects) {
-        if self.copies.is_empty() {
-            return;
-        }
-        let forks = parked.iter().filter(|(blob_id, _)| self.parked.get(*blob_id) == Some(&ParkReason::Forked));
-        let forks: Vec<_> = forks.map(|(blob_id, fork)| (*blob_id, fork.clone())).collect();
-        let (blob_ids, forks): (Vec<_>, Vec<_>) = forks.into_iter().unzip();
-        for (blob_id, fork) in blob_ids.into_iter().zip(examine(context, forks)) {
-            let Examined::Authentic(fork) = fork else { continue };
-            if self.copies.has(&fork.sender, fork.seq, fork.push_id) {
-                self.parked.remove(&blob_id);
-                self.parked_bytes = self.parked_bytes.saturating_sub(fork.bytes.len() as u64);
-                effects.ops.push(StoreOp::Unpark { blob_id });
-            }
-        }
-    }
-
     /// A relay says this envelope's time is over.
     pub(crate) fn expired(&mut self, blob_id: BlobId) {
         if self.expired.insert(blob_id) {
@@ -255,20 +204,11 @@ impl Inbox {
         self.senders.values().filter_map(|sender| sender.stalled_since_ms).min().map(|since| since + GAP_MS)
     }
 
-    pub(crate) fn parked(&self) -> impl Iterator<Item = (BlobId, ParkReason)> + '_ {
-        self.parked.iter().map(|(blob_id, reason)| (*blob_id, *reason))
-    }
-
     /// Envelopes of members, or at least places, that wait for something. A stranger's are nobody's loss.
     pub(crate) fn waiting(&self, roster: &Roster) -> u64 {
         let waiting = |sender: &Sender| (sender.waiting.len() as u64).max(u64::from(sender.is_stalled()));
         let known = self.senders.iter().filter(|(id, _)| roster.standing(id) != Standing::Stranger);
         known.map(|(_, sender)| waiting(sender)).sum()
-    }
-
-    /// Everything is readable, in its place, and nothing was thrown away for want of room.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.parked.is_empty() && self.dropped.parked_overflow == 0
     }
 
     /// Something of another device is held.
@@ -305,11 +245,6 @@ impl Inbox {
     /// Commits came since this was last asked. Asking takes the answer back.
     pub(crate) fn take_commits_due(&mut self) -> bool {
         std::mem::take(&mut self.commits_due)
-    }
-
-    /// Whether what is parked may be here by now under another identity. Asking takes the answer back.
-    pub(crate) fn take_retry_due(&mut self) -> bool {
-        std::mem::take(&mut self.retry_due) && self.parked.values().any(|reason| *reason == ParkReason::Forked)
     }
 
     /// What to read of what is held, so that what a copied device sealed twice is known again.
@@ -637,31 +572,6 @@ impl Inbox {
             self.reread_due |= std::mem::take(&mut self.reread_wanted);
             effects.events.push(Event::DeviceJoined { device });
             self.drain(context, now, device, effects);
-        }
-    }
-
-    /// A second envelope for one place. A removed device's own history is nobody's concern any more.
-    fn park_fork(&mut self, context: &Context, envelope: &Authentic, effects: &mut Effects) {
-        if self.copies.has(&envelope.sender, envelope.seq, envelope.push_id) {
-            self.dropped.repeated += 1;
-        } else if context.roster.is_member(&envelope.sender) {
-            self.park(Unreadable::forked(envelope), effects);
-        } else {
-            self.dropped.from_removed += 1;
-        }
-    }
-
-    fn park(&mut self, unreadable: Unreadable, effects: &mut Effects) {
-        let Unreadable { blob_id, reason, bytes } = unreadable;
-        if self.parked.contains_key(&blob_id) {
-            self.dropped.repeated += 1;
-        } else if self.parked.len() >= PARKED_MAX || self.parked_bytes + bytes.len() as u64 > PARKED_BYTES_MAX {
-            self.dropped.parked_overflow += 1;
-        } else {
-            self.parked.insert(blob_id, reason);
-            self.parked_bytes += bytes.len() as u64;
-            effects.ops.push(StoreOp::Park(ParkedRow { blob_id, reason, envelope: bytes }));
-            effects.events.push(Event::Parked { blob_id, reason });
         }
     }
 

@@ -10,7 +10,9 @@
 //!
 //! Invariant: only a page moves `pulled`, and only by rows without a hole. An acknowledged push never does.
 
+mod moving;
 mod offering;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -18,17 +20,17 @@ use rand_core::Rng;
 use sync_types::{
     BlobId, DeviceId, DeviceMsg, ErrorCode, KeyId, LogId, RelayCursor, RelayId, RequestId, Run, Seq,
     limits::PAGE_ROWS_MAX,
-    message::{Ack, Limits, Page, Pull, RowKind, features},
+    message::{Ack, Limits, Page, Pull, RowKind},
 };
 
 use crate::{
     event::{HeldRow, Now, Paved, RelayState},
     examine::Candidate,
-    heads::{Compared, Head},
+    heads::Compared,
     protection::{Protection, Protections},
     ranges::Ranges,
     status::{Connection, RelayStatus},
-    timing::{ACK_MS, ACK_ROWS, Backoff, CONNECT_MS, HURRY_MS, LEFT_AGAIN_MS, SILENCE_MS},
+    timing::{ACK_MS, ACK_ROWS, Backoff, CONNECT_MS, HURRY_MS, SILENCE_MS},
 };
 
 /// Where a connection stands. Times are monotonic milliseconds.
@@ -216,6 +218,13 @@ impl Link {
     /// Live, and read to the end it last named.
     pub(crate) fn is_caught_up(&self) -> bool {
         self.is_live() && self.page_seen && self.pulled() >= self.max_cursor
+    }
+
+    /// The connection came up for nothing, or broke: whoever is removed is in no hurry to try again.
+    pub(crate) fn rest_until(&mut self, retry_ms: u64) {
+        if let Phase::Idle { .. } = self.phase {
+            self.phase = Phase::Idle { retry_ms };
+        }
     }
 
     /// Whether a connection should be opened now.
@@ -490,136 +499,6 @@ impl Link {
         self.told = pulled;
         self.tell_at_ms = None;
         Some(DeviceMsg::Ack(Ack { cursor: pulled }))
-    }
-
-    // ── Receipts ──
-
-    /// The relay does these things beyond the first build's.
-    pub(crate) fn can(&mut self, features: u64) {
-        self.features = features;
-    }
-
-    /// Whether the relay takes receipts, and this device's log of it is read: a device that was restored from a backup
-    /// has found that out by then.
-    pub(crate) fn takes_receipts(&self) -> bool {
-        self.is_live() && self.read_through && self.features & features::RECEIPTS != 0
-    }
-
-    /// When the relay is to be asked again to take one.
-    pub(crate) fn receipt_again_ms(&self) -> Option<u64> {
-        self.receipt_again_ms.filter(|_| self.takes_receipts())
-    }
-
-    /// Notes that the relay is told this receipt, if it was not. Under which request id.
-    pub(crate) fn tell_receipt(&mut self, now: Now, count: Seq) -> Option<RequestId> {
-        let again = self.receipt_again_ms.is_some_and(|at| now.mono_ms >= at);
-        let is_news = self.receipt_again_ms.is_none() && self.receipt.0 < count;
-        if !self.takes_receipts() || !(again || is_news) {
-            return None;
-        }
-        let id = self.next_id();
-        self.receipt = (count, id);
-        self.receipt_again_ms = None;
-        Some(id)
-    }
-
-    /// The relay has answered that. Whether this was the request; if it is to be asked again, then when.
-    pub(crate) fn receipt_answered(&mut self, id: RequestId, again_ms: Option<u64>) -> bool {
-        let is_it = self.receipt.1 == id && id != 0;
-        if is_it {
-            self.receipt_again_ms = again_ms;
-        }
-        is_it
-    }
-
-    // ── What others have read of its log ──
-
-    /// How far this device has read it.
-    pub(crate) fn head(&self) -> Option<Head> {
-        let state = self.state.as_ref().filter(|state| state.pulled > RelayCursor::START)?;
-        Some(Head { log_id: state.log_id, cursor: state.pulled, run: state.run })
-    }
-
-    /// Whether everybody's heads are to be heard anew.
-    pub(crate) fn take_heads_due(&mut self) -> bool {
-        std::mem::take(&mut self.heads_due)
-    }
-
-    /// How far a device has read its logs. Whether that contradicts what this device was shown here.
-    pub(crate) fn hear_heads(&mut self, device: DeviceId, heads: &[Head]) -> bool {
-        let Some(state) = self.state.as_mut().filter(|_| self.protections.hold(Protection::HeadsCompared)) else {
-            return false;
-        };
-        let of_this = heads.iter().find(|head| head.log_id == state.log_id);
-        of_this.is_some_and(|head| self.compared.hear(device, head, state))
-    }
-
-    /// Somebody has read more than this device has been shown, and that may be on its way.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.compared.due_ms(self.state.as_ref()).is_some()
-    }
-
-    /// Looks whether others have read more than the relay has shown for a while.
-    pub(crate) fn look_ahead(&mut self, now: Now) -> bool {
-        self.compared.wait(now.mono_ms, self.is_caught_up());
-        let is_due = self.compared.due_ms(self.state.as_ref()).is_some_and(|due| now.mono_ms >= due);
-        is_due && self.state.as_mut().is_some_and(|state| self.compared.withheld(state))
-    }
-
-    // ── New keys ──
-
-    /// What it was told of the commits.
-    pub(crate) fn paved(&self) -> Option<Paved> {
-        self.state.as_ref().and_then(|state| state.paved)
-    }
-
-    /// MOVEs that tell all it has to know are on their way.
-    pub(crate) fn is_moving(&self) -> bool {
-        self.moving_to.is_some()
-    }
-
-    /// Somebody has left what is of no use where this device has left something: that may have had to make room.
-    pub(crate) fn move_again(&mut self, now: Now) {
-        self.move_again_ms.get_or_insert(now.mono_ms + LEFT_AGAIN_MS);
-    }
-
-    /// Forgets what the relay was told, if it is to be told again by now.
-    pub(crate) fn forget_moves(&mut self, now: Now) {
-        if self.move_again_ms.is_some_and(|at_ms| now.mono_ms >= at_ms) {
-            self.move_again_ms = None;
-            if let Some(state) = &mut self.state {
-                state.paved = None;
-            }
-        }
-    }
-
-    /// The connection came up for nothing, or broke: whoever is removed is in no hurry to try again.
-    pub(crate) fn rest_until(&mut self, retry_ms: u64) {
-        if let Phase::Idle { .. } = self.phase {
-            self.phase = Phase::Idle { retry_ms };
-        }
-    }
-
-    /// MOVEs of these ids are on their way.
-    pub(crate) fn moves(&mut self, now: Now, ids: impl IntoIterator<Item = RequestId>, to: Paved) {
-        self.moving.extend(ids);
-        self.moving_to = Some(to);
-        self.moving_whole = self.paved().is_none();
-        self.owed_since_ms.get_or_insert(now.mono_ms);
-    }
-
-    /// One was answered, be it with a refusal: a relay that refuses is filled again under the new keys, as if it had
-    /// been wiped. Whether it was one.
-    pub(crate) fn moved(&mut self, id: RequestId) -> bool {
-        self.moving.remove(&id)
-    }
-
-    /// All that was to be moved is, and the log is known: notes that. Whether that is news.
-    pub(crate) fn pave(&mut self) -> bool {
-        let done = self.is_live() && self.moving.is_empty() && self.moving_to.is_some();
-        let Some(state) = self.state.as_mut().filter(|_| done) else { return false };
-        let to = self.moving_to.take();
-        std::mem::replace(&mut state.paved, to) != to
     }
 
     pub(crate) fn status(&self, head: Seq) -> RelayStatus {

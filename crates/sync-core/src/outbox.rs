@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rand_core::Rng;
-use sync_types::{BlobHash, BlobId, Codec, Envelope, Kind, LocalCursor, PushId, Seq};
+use sync_types::{BlobHash, BlobId, Body, Codec, Envelope, Kind, LocalCursor, PushId, Seq};
 
 use crate::{
     context::Context,
@@ -171,17 +171,7 @@ impl Outbox {
         if envelope.header().key_id == context.keys.current().key_id() && body.prev == prev {
             return None;
         }
-        let draft = seal::Draft {
-            kind: row.kind,
-            ttl_s: envelope.header().ttl_s,
-            seq: row.seq,
-            prev,
-            push_id: body.push_id,
-            time_ms: body.time_ms,
-            payload: seal::unpack(&body).ok()?,
-            compress: body.codec != Codec::None as u8,
-        };
-        let envelope = seal::seal(&context.keys, context.identity.key(), draft, &mut context.rng);
+        let envelope = sealed_again(context, (row.kind, &envelope, &body), (row.seq, prev))?;
         let hash = envelope.hash();
         self.hashes.insert(row.seq, hash);
         if row.seq == self.head {
@@ -198,18 +188,8 @@ impl Outbox {
     pub(crate) fn adopt(&mut self, context: &mut Context, row: &HeldRow) -> Option<HeldRow> {
         let envelope = Envelope::parse(row.envelope.clone()).ok()?;
         let body = seal::open(&context.keys, &envelope).ok()?;
-        let (seq, prev) = (self.head.next(), self.head_hash);
-        let draft = seal::Draft {
-            kind: row.kind,
-            ttl_s: envelope.header().ttl_s,
-            seq,
-            prev,
-            push_id: body.push_id,
-            time_ms: body.time_ms,
-            payload: seal::unpack(&body).ok()?,
-            compress: body.codec != Codec::None as u8,
-        };
-        let envelope = seal::seal(&context.keys, context.identity.key(), draft, &mut context.rng);
+        let seq = self.head.next();
+        let envelope = sealed_again(context, (row.kind, &envelope, &body), (seq, self.head_hash))?;
         let hash = envelope.hash();
         let row = HeldRow { sender: context.me, seq, hash, envelope: envelope.as_bytes().clone(), ..row.clone() };
         self.append(&row);
@@ -259,4 +239,23 @@ impl Outbox {
         }
         done
     }
+}
+
+/// The same content at another place, or under another key: as this device seals it now.
+fn sealed_again(
+    context: &mut Context,
+    (kind, envelope, body): (Kind, &Envelope, &Body),
+    (seq, prev): (Seq, BlobHash),
+) -> Option<Envelope> {
+    let draft = seal::Draft {
+        kind,
+        ttl_s: envelope.header().ttl_s,
+        seq,
+        prev,
+        push_id: body.push_id,
+        time_ms: body.time_ms,
+        payload: seal::unpack(body).ok()?,
+        compress: body.codec != Codec::None as u8,
+    };
+    Some(seal::seal(&context.keys, context.identity.key(), draft, &mut context.rng))
 }

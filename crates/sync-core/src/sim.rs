@@ -21,6 +21,7 @@ mod device;
 mod disk;
 mod faces;
 mod faults;
+mod joining;
 mod log;
 mod misorder;
 mod names;

@@ -210,7 +210,7 @@ impl Engine {
                         && self.links[index].hear_heads(*device, &receipt.heads.0);
                 }
             }
-            news |= self.links[index].look_ahead(now);
+            news |= self.links[index].look_ahead(now, |device| self.context.roster.is_member(device));
             if news {
                 self.contradicted(index);
             }

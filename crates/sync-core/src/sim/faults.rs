@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     event::Input,
+    keys::GroupKeys,
     seal::{self, Draft},
 };
 
@@ -193,9 +194,16 @@ impl World {
 
     /// A member, together with the relay, makes up an envelope of another member. It can seal, but not sign.
     fn forge(&mut self, victim: usize, relay: usize) {
+        let Some(keys) = self.devices[victim].engine.as_ref().map(|engine| Arc::clone(engine.keys())) else { return };
+        if let Some(forged) = self.forged(victim, &keys) {
+            self.inject(relay, &forged);
+        }
+    }
+
+    /// The next envelope of a device, by somebody who has its group's keys and not its own: the signature is none.
+    pub(super) fn forged(&mut self, victim: usize, keys: &GroupKeys) -> Option<Bytes> {
         let victim = &self.devices[victim];
-        let Some(keys) = victim.engine.as_ref().map(|engine| Arc::clone(engine.keys())) else { return };
-        let Some(newest) = victim.disk.senders.get(&victim.id) else { return };
+        let newest = victim.disk.senders.get(&victim.id)?;
         let draft = Draft {
             kind: sync_types::Kind::Data,
             ttl_s: 0,
@@ -206,11 +214,11 @@ impl World {
             payload: Bytes::from_static(b"forged!!"),
             compress: false,
         };
-        let sealed = seal::seal(&keys, &victim.key, draft, self.dice.rng());
+        let sealed = seal::seal(keys, &victim.key, draft, self.dice.rng());
         let mut forged = sealed.as_bytes().to_vec();
         let signature = forged.len() - SIGNATURE_LEN;
         forged[signature..].reverse();
-        self.inject(relay, &forged.into());
+        Some(forged.into())
     }
 
     /// A relay has an envelope from nobody.

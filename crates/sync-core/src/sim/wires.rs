@@ -139,18 +139,19 @@ impl World {
         self.send_from_relay(out);
     }
 
+    /// The relay's ends of these are gone, and nothing passes any more.
+    fn break_sessions(&mut self, which: impl Fn(&Session) -> bool) -> Vec<SessionId> {
+        let mut broken = Vec::new();
+        for (id, session) in self.sessions.iter_mut().filter(|(_, session)| which(session)) {
+            (session.broken, session.relay_open) = (true, false);
+            broken.push(*id);
+        }
+        broken
+    }
+
     /// A relay ends a device's connections.
     pub(super) fn drop_sessions(&mut self, relay: usize, device: usize) {
-        let of_both = |session: &Session| session.relay == relay && session.device == device;
-        let broken: Vec<_> = self.sessions.iter_mut().filter(|(_, session)| of_both(session)).collect();
-        let broken: Vec<_> = broken
-            .into_iter()
-            .map(|(id, session)| {
-                (session.broken, session.relay_open) = (true, false);
-                *id
-            })
-            .collect();
-        for session in broken {
+        for session in self.break_sessions(|session| session.relay == relay && session.device == device) {
             self.close_at_relay(relay, session);
             self.later(1, Happening::Broken { session });
         }
@@ -160,15 +161,7 @@ impl World {
     pub(super) fn stop_relay(&mut self, relay: usize) {
         self.relays[relay].stop();
         let delay = if self.dice.chance(500) { 1 } else { IDLE_MS };
-        let broken: Vec<_> = self.sessions.iter_mut().filter(|(_, session)| session.relay == relay).collect();
-        let broken: Vec<_> = broken
-            .into_iter()
-            .map(|(id, session)| {
-                (session.broken, session.relay_open) = (true, false);
-                *id
-            })
-            .collect();
-        for session in broken {
+        for session in self.break_sessions(|session| session.relay == relay) {
             self.later(delay, Happening::Broken { session });
         }
     }

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use sync_types::{BlobHash, DeviceId, KeyId, Kind, PushId, Seq, envelope::SIGNATURE_LEN};
+use sync_types::{BlobHash, DeviceId, KeyId, Kind, Seq};
 
 use super::{Identity, Outlaw, learn, wire::ground};
 use crate::{
     keys::{DeviceKem, DeviceKey, Epoch},
     roster::{Cutoff, Draft, EntryHash, JoinRequest},
-    seal,
     sim::{check::Violation, device::WALL_MS, world::World},
 };
 
@@ -78,7 +77,10 @@ impl World {
                 self.say(outlaw, relay, (whom, key_id), (Kind::Data, payload));
             }
             Deed::Forge => {
-                if let Some(envelope) = self.forged(outlaw, key_id) {
+                let victim = self.dice.index(self.devices.len());
+                let mut keys = outlaw.keys.share();
+                keys.choose(key_id);
+                if let Some(envelope) = self.forged(victim, &keys) {
                     self.push_as(outlaw, relay, key_id, envelope);
                 }
             }
@@ -123,30 +125,6 @@ impl World {
         let token = self.next_token();
         self.truth.pushes.insert(token, false);
         Bytes::copy_from_slice(&token.to_be_bytes())
-    }
-
-    /// Something in a member's name, whose signature it has not.
-    fn forged(&mut self, outlaw: &Outlaw, key_id: KeyId) -> Option<Bytes> {
-        let victim = self.dice.index(self.devices.len());
-        let victim = &self.devices[victim];
-        let newest = victim.disk.senders.get(&victim.id)?;
-        let mut keys = outlaw.keys.share();
-        keys.choose(key_id);
-        let draft = seal::Draft {
-            kind: Kind::Data,
-            ttl_s: 0,
-            seq: newest.seq.next(),
-            prev: newest.hash,
-            push_id: PushId::from_bytes(self.dice.bytes()),
-            time_ms: self.now_ms,
-            payload: Bytes::from_static(b"forged!!"),
-            compress: false,
-        };
-        let sealed = seal::seal(&keys, &victim.key, draft, self.dice.rng());
-        let mut forged = sealed.as_bytes().to_vec();
-        let signature = forged.len() - SIGNATURE_LEN;
-        forged[signature..].reverse();
-        Some(forged.into())
     }
 
     /// When it says that something was: long before its removal.
