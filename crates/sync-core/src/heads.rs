@@ -176,3 +176,92 @@ fn put(state: &mut RelayState, found: Contradiction) {
         state.contradictions.push(found);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sync_types::{BlobId, Seq};
+
+    use super::*;
+
+    const DEVICE: DeviceId = DeviceId::from_bytes([1; 32]);
+    const LOG: LogId = LogId::from_bytes([2; 16]);
+
+    /// The run of the true log at this row.
+    fn run(cursor: u64) -> Run {
+        (1..=cursor).fold(Run::START, |run, row| run.then(&blob_id(row)))
+    }
+
+    fn blob_id(row: u64) -> BlobId {
+        let mut bytes = [0; BlobId::LEN];
+        bytes[..8].copy_from_slice(&row.to_be_bytes());
+        BlobId::from_bytes(bytes)
+    }
+
+    fn head(cursor: u64, run: Run) -> Head {
+        Head { log_id: LOG, cursor: RelayCursor::new(cursor), run }
+    }
+
+    /// One who has read so many rows of it.
+    fn reader(rows: u64) -> (Compared, RelayState) {
+        let mut state = RelayState {
+            log_id: LOG,
+            pulled: RelayCursor::START,
+            run: Run::START,
+            acked: Seq::START,
+            mark: None,
+            refill: None,
+            blob_len_max: None,
+            paved: None,
+            contradictions: Vec::new(),
+        };
+        let mut compared = Compared::default();
+        for row in 1..=rows {
+            let (cursor, run) = (RelayCursor::new(row), state.run.then(&blob_id(row)));
+            assert!(!compared.pass(cursor, run, &mut state));
+            (state.pulled, state.run) = (cursor, run);
+        }
+        (compared, state)
+    }
+
+    #[test]
+    fn who_is_behind_is_compared_with_the_rows_read_last() {
+        let (mut compared, mut state) = reader(TRAIL_MAX as u64 + 9);
+        for cursor in [10, 11, 500, TRAIL_MAX as u64 + 8, TRAIL_MAX as u64 + 9] {
+            assert!(!compared.hear(DEVICE, &head(cursor, run(cursor)), &mut state), "{cursor}");
+            assert!(compared.hear(DEVICE, &head(cursor, run(3)), &mut state), "{cursor}");
+            assert_eq!(state.contradictions.iter().map(Contradiction::kind).collect::<Vec<_>>(), ["forked"]);
+            assert!(!compared.hear(DEVICE, &head(cursor, run(3)), &mut state), "it is no news twice");
+            assert!(!compared.hear(DEVICE, &head(cursor, run(cursor)), &mut state), "and is over once it says so");
+            assert_eq!(state.contradictions, []);
+        }
+        assert!(!compared.hear(DEVICE, &head(9, run(3)), &mut state), "that far back this device can't tell");
+    }
+
+    #[test]
+    fn who_is_ahead_is_compared_once_reading_comes_there() {
+        let (mut compared, mut state) = reader(3);
+        assert!(!compared.hear(DEVICE, &head(5, run(2)), &mut state));
+        assert!(!compared.pass(RelayCursor::new(4), run(4), &mut state));
+        assert!(compared.pass(RelayCursor::new(5), run(5), &mut state));
+        assert_eq!(state.contradictions[0].ours, Some(run(5)));
+    }
+
+    #[test]
+    fn an_end_is_withheld_after_a_while_and_of_who_counts() {
+        let (mut compared, mut state) = reader(3);
+        compared.hear(DEVICE, &head(5, run(5)), &mut state);
+        compared.wait(1_000, false);
+        assert_eq!(compared.due_ms(Some(&state)), None, "something is still to be read");
+        compared.wait(2_000, true);
+        compared.wait(3_000, true);
+        assert_eq!(compared.due_ms(Some(&state)), Some(2_000 + WITHHELD_MS));
+        assert!(compared.withheld(&mut state));
+        assert_eq!((state.contradictions[0].kind(), compared.due_ms(Some(&state))), ("withheld", None));
+
+        let (mut compared, state) = reader(3);
+        compared.hear(DEVICE, &head(5, run(5)), &mut state.clone());
+        compared.wait(2_000, true);
+        compared.forget(|device| *device == DEVICE);
+        assert_eq!(compared.due_ms(Some(&state)), None);
+    }
+}
