@@ -116,6 +116,16 @@ export const ERROR_CODES = [
   'group_too_large',
   /** The passphrase is too easy to guess; take six words or more that are drawn at random, or twelve random letters and digits. */
   'weak_passphrase',
+  /** This is not a whole recovery kit; scan it again, or compare what was typed with the page letter by letter. */
+  'invalid_kit',
+  /** This is not a recovery kit's code, which has twenty-eight letters and digits; compare what was typed with the page letter by letter. */
+  'invalid_kit_code',
+  /** The code is whole, and belongs to another recovery kit. */
+  'wrong_kit_code',
+  /** The recovery kit was made by a newer version; update this one. */
+  'kit_too_new',
+  /** No relay that answers has this recovery kit's group with the kit in it; use the relay that the group used, or pair with a device that is left. */
+  'kit_unknown',
 ] as const
 
 /** What a program branches on: a closed set. */

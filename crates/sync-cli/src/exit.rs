@@ -49,6 +49,10 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::DeviceUnknown
             | ErrorCode::NotSafeToLeave
             | ErrorCode::WeakPassphrase
+            | ErrorCode::InvalidKit
+            | ErrorCode::InvalidKitCode
+            | ErrorCode::WrongKitCode
+            | ErrorCode::KitTooNew
             | ErrorCode::InvalidArgument => Self::Usage,
             ErrorCode::NoGroup => Self::NoGroup,
             ErrorCode::Offline | ErrorCode::TimedOut | ErrorCode::ShuttingDown | ErrorCode::IdleTimeout => {
@@ -70,6 +74,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::BadEnvelope
             | ErrorCode::GroupMoved
             | ErrorCode::StaleKey
+            | ErrorCode::KitUnknown
             | ErrorCode::RelayIdentityChanged => Self::Refused,
             ErrorCode::IdentityReused | ErrorCode::Removed => Self::Removed,
             ErrorCode::InviteNotFound

@@ -24,6 +24,7 @@ pub mod heads;
 pub mod identity;
 mod inbox;
 pub mod keys;
+pub mod kit;
 mod link;
 mod outbox;
 pub mod pairing;

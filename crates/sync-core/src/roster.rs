@@ -109,6 +109,8 @@ pub struct Member {
     pub since_ms: u64,
     /// The entry that says so.
     pub entry: EntryHash,
+    /// It is a recovery kit, which is on paper and never connects: nobody waits for it. See [`crate::kit`].
+    pub is_kit: bool,
 }
 
 /// What a sender is to this group.
@@ -225,7 +227,8 @@ impl Roster {
         self.genesis = Some(device);
         self.keep(hash, payload);
         let mut added = Vec::new();
-        let founder = Member { device, kem_public, profile, inviter: None, since_ms: created_at_ms, entry: hash };
+        let founder =
+            Member { device, kem_public, profile, inviter: None, since_ms: created_at_ms, entry: hash, is_kit: false };
         self.add(founder, &mut added);
         Ok(self.settle(added))
     }
@@ -328,6 +331,7 @@ impl Roster {
             inviter: Some(joined.inviter),
             since_ms: joined.joined_at_ms,
             entry: hash,
+            is_kit: joined.is_kit,
         };
         match self.joined.get_mut(&device) {
             None => self.add(member, added),
@@ -364,6 +368,11 @@ impl Roster {
     /// The app the group was made for, once the genesis is here.
     pub fn app_id(&self) -> Option<&str> {
         self.genesis.as_ref().and_then(|device| self.joined.get(device)).map(|founder| founder.profile.app_id())
+    }
+
+    /// The entry that the group began with, once it is here.
+    pub fn genesis(&self) -> Option<EntryHash> {
+        self.genesis.as_ref().and_then(|device| self.joined.get(device)).map(|founder| founder.entry)
     }
 
     /// All members, by id.

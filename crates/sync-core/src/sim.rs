@@ -22,6 +22,7 @@ mod disk;
 mod faces;
 mod faults;
 mod joining;
+mod kits;
 mod log;
 mod misorder;
 mod names;
@@ -39,6 +40,7 @@ pub(crate) use misorder::misorder;
 
 pub use check::Violation;
 pub use disk::Disk;
+pub use kits::Paper;
 pub use plan::{Faults, Plan};
 pub use story::{DeviceIndex, RelayIndex, Story};
 pub use world::{Report, World};

@@ -12,6 +12,7 @@ use rand_core::SeedableRng;
 use serde_json::{Value, json};
 use sync_core::{
     keys::{DeviceKem, DeviceKey, EpochSecret, GroupKeys, GroupRoot},
+    kit::{Kit, KitCode, KitSeed},
     pairing::{Creator, Grant, Joiner, PairingAction, PairingInput, Place},
     passphrase::{Derivation, Passphrase},
     roster::{Change, EntryHash, Genesis, Profile, Roster},
@@ -155,6 +156,42 @@ fn passphrases_become_keys_as_ever() {
         .collect();
     assert_eq!(cases[1]["epoch_secret"], cases[2]["epoch_secret"]);
     assert_as_written("passphrase.json", &json!(cases));
+}
+
+#[test]
+fn kits_are_made_and_sealed_as_ever() {
+    let mut group = GroupKeys::new(GroupRoot::from_bytes(&ROOT), 0, EpochSecret::from_bytes(&LINK));
+    group.insert(7, EpochSecret::from_bytes(&EPOCH));
+    let id = group.group_id();
+    let (host, host_kem) = (DeviceKey::from_seed(&CREATOR), DeviceKem::from_bytes(&CREATOR));
+    let mut roster = Roster::new(id);
+    let genesis = Genesis::create(&id, (&host, &host_kem), &profile("desk"), 1);
+    assert!(matches!(roster.apply(genesis.clone()), Ok(Change::Added(_))));
+    let seed = || KitSeed::from_bytes(&JOINER);
+    let request = seed().request(&id, &host.device_id(), "org.example.notes").expect("a short app id");
+    let joined = request.admit(&id, &host, 2, &[]);
+    let code = KitCode::from_bytes(&[0x99; KitCode::LEN]);
+    let kit = Kit::new(seed(), &group, &roster, &["http://relay.example".to_owned()]).expect("it has a beginning");
+    let text = kit.seal(&code);
+    assert_eq!(Kit::open(&text, &code).expect("opens").device_id(), request.device);
+    let now = json!({
+        "group_root": hex(ROOT),
+        "first_epoch_secret": hex(LINK),
+        "epoch": 7,
+        "epoch_secret": hex(EPOCH),
+        "inviter_seed": hex(CREATOR),
+        "genesis": hex(&genesis),
+        "genesis_hash": hex(EntryHash::of(&genesis).as_bytes()),
+        "kit_seed": hex(JOINER),
+        "kit_device_id": hex(request.device.as_bytes()),
+        "joined": hex(&joined),
+        "app_id": "org.example.notes",
+        "relays": ["http://relay.example"],
+        "code_bytes": hex([0x99; KitCode::LEN]),
+        "code": code.to_text().as_str(),
+        "text": text.as_str(),
+    });
+    assert_as_written("kit.json", &now);
 }
 
 #[test]

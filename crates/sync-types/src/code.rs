@@ -184,6 +184,17 @@ codes! {
     // Passphrases.
     /// Too easy to guess.
     WeakPassphrase = 140, "weak_passphrase", FixInput, "the passphrase is too easy to guess; take six words or more that are drawn at random, or twelve random letters and digits";
+    // Recovery kits.
+    /// Not a kit's text.
+    InvalidKit = 150, "invalid_kit", FixInput, "this is not a whole recovery kit; scan it again, or compare what was typed with the page letter by letter";
+    /// Not a kit's code.
+    InvalidKitCode = 151, "invalid_kit_code", FixInput, "this is not a recovery kit's code, which has twenty-eight letters and digits; compare what was typed with the page letter by letter";
+    /// Another kit's.
+    WrongKitCode = 152, "wrong_kit_code", FixInput, "the code is whole, and belongs to another recovery kit";
+    /// A newer build's.
+    KitTooNew = 153, "kit_too_new", AskPerson, "the recovery kit was made by a newer version; update this one";
+    /// Nobody has its group.
+    KitUnknown = 154, "kit_unknown", AskPerson, "no relay that answers has this recovery kit's group with the kit in it; use the relay that the group used, or pair with a device that is left";
 }
 
 #[cfg(test)]

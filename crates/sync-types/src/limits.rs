@@ -96,6 +96,10 @@ pub const LINK_LEN_MAX: usize = 4 * KIB;
 pub const LINK_RELAYS_MAX: usize = 4;
 /// Addresses of the device that invites in an invite link.
 pub const LINK_ADDRESSES_MAX: usize = 4;
+/// Longest recovery kit, in characters of its text and in bytes of what is in it.
+pub const KIT_LEN_MAX: usize = 4 * KIB;
+/// Bytes of relays' names in one: more would make its QR code too fine to read off paper. One always fits.
+pub const KIT_RELAYS_LEN_MAX: usize = 768;
 /// How long an invite lives.
 pub const INVITE_TTL: Duration = Duration::from_secs(600);
 /// Messages in one mailbox.
@@ -165,6 +169,7 @@ pub mod relay_defaults {
     pub const DEVICE_EXPIRY: u64 = 90 * 24 * 3600;
 }
 
+const _: () = assert!(KIT_RELAYS_LEN_MAX >= RELAY_NAME_LEN_MAX, "a kit must lead to a relay");
 const _: () = assert!(ENVELOPE_LEN_MAX + 1024 < FRAME_LEN_MAX, "an envelope must fit a PUSH frame");
 const _: () = assert!(
     PAGE_BYTES_MAX + PAGE_ROWS_MAX as usize * PAGE_ROW_OVERHEAD + 1024 < FRAME_LEN_MAX,

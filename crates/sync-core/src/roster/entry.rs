@@ -36,6 +36,7 @@ pub use copied::Copied;
 
 use crate::{
     keys::{DeviceKem, DeviceKey, is_kem_public},
+    kit,
     passphrase::Derivation,
     seal::signature_holds,
 };
@@ -186,6 +187,8 @@ pub struct Joined {
     pub heads: Vec<EntryHash>,
     /// It is its inviter itself, as another installation. Both have signed that.
     pub copied: Option<Copied>,
+    /// It is a recovery kit that its inviter made. Both have signed that.
+    pub is_kit: bool,
 }
 
 /// A device's own half of its entry: who it is, signed during one pairing.
@@ -352,7 +355,9 @@ impl Joined {
         check(&welcome.inviter, &Self::message(group, &request, &parts.welcome), &parts.welcome_signature)?;
         let heads = welcome.heads.0.into_iter().map(|hash| EntryHash::from_bytes(hash.into_array())).collect();
         let copied = Copied::of(&request, &parts.welcome);
-        Ok(Self { request, inviter: welcome.inviter, joined_at_ms: welcome.joined_at_ms, heads, copied })
+        let is_kit = request.transcript == kit::transcript(&welcome.inviter);
+        let Welcome { inviter, joined_at_ms, .. } = welcome;
+        Ok(Self { request, inviter, joined_at_ms, heads, copied, is_kit })
     }
 
     /// `02 ‖ u32 length ‖ request ‖ its signature ‖ welcome`

@@ -33,6 +33,10 @@ impl Story {
         story
     }
 
+    pub(super) fn world(&mut self) -> &mut World {
+        &mut self.0
+    }
+
     /// Lets time pass.
     pub fn wait_ms(&mut self, ms: u64) {
         let until = self.0.now_ms + ms;
@@ -316,6 +320,18 @@ impl Story {
     pub fn copy_of(&self, on: DeviceIndex, device: DeviceIndex) -> Option<DeviceId> {
         let engine = self.0.devices[on].engine.as_ref().expect("the device runs");
         engine.roster().copied(&self.0.devices[device].id).map(|(former, _)| former)
+    }
+
+    /// Whether a device takes a member for a kit.
+    pub fn is_kit(&self, on: DeviceIndex, device: DeviceId) -> bool {
+        let engine = self.0.devices[on].engine.as_ref().expect("the device runs");
+        engine.roster().member(&device).is_some_and(|member| member.is_kit)
+    }
+
+    /// A person on a device removes a kit.
+    pub fn remove_kit(&mut self, on: DeviceIndex, device: DeviceId) {
+        let removed = self.0.feed(on, Input::Remove { device, rekey: true });
+        removed.unwrap_or_else(|violation| panic!("{violation}"));
     }
 
     /// How many members a device knows.
