@@ -4,6 +4,7 @@ mod contract;
 mod copies;
 mod devices;
 mod keychain;
+mod kit;
 mod offline;
 mod ordering;
 mod pairing;

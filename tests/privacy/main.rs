@@ -32,20 +32,21 @@ fn nothing_readable_is_left_anywhere() {
     let scratch = Scratch::new();
     let relay = Relay::start_with(&scratch, RelaySetup { log: "trace", ..RelaySetup::default() });
     let story = Story::told(&scratch, &relay);
-    let (phone, laptop) = (&story.phone, &story.laptop);
+    let (phone, laptop, tablet) = (&story.phone, &story.laptop, &story.tablet);
 
     let mut search = Search::default();
     search.plant("payload", PAYLOAD.as_bytes());
     search.plant("line", LINE.as_bytes());
     search.plant("file", FILE);
-    for device in [phone, laptop] {
+    for device in [phone, laptop, tablet] {
         plant_secrets(&mut search, device);
     }
     search.plant("passphrase", PASSPHRASE.as_bytes());
+    plant_kit(&mut search, &story.kit);
     search.proves();
 
     // The keys lie in the profile, in their file and nowhere else.
-    let in_profiles = search.find(&[phone.profile(), laptop.profile()]);
+    let in_profiles = search.find(&[phone.profile(), laptop.profile(), tablet.profile()]);
     let is_a_key = |(name, path): &&(String, PathBuf)| name.starts_with("secrets") && path.ends_with("secrets.key");
     let elsewhere: Vec<_> = in_profiles.iter().filter(|found| !is_a_key(found)).collect();
     assert!(elsewhere.is_empty(), "readable in a profile: {elsewhere:#?}");
@@ -56,9 +57,9 @@ fn nothing_readable_is_left_anywhere() {
         search.plant("name", name.as_bytes());
     }
     plant_code(&mut search, &story.code);
-    let logs = [phone.log_file(), laptop.log_file(), &relay.log_file()];
+    let logs = [phone.log_file(), laptop.log_file(), tablet.log_file(), &relay.log_file()];
     let answers = scratch.file("answers", format!("{}\n{}", relay.get("/metrics"), relay.get("/health")));
-    let found = search.find(&[&relay.data(), &answers, logs[0], logs[1], logs[2]]);
+    let found = search.find(&[&relay.data(), &answers, logs[0], logs[1], logs[2], logs[3]]);
     assert!(found.is_empty(), "readable outside: {found:#?}");
     let in_memory = search.find_in_memory(relay.process().id());
     assert!(in_memory.is_empty(), "readable in the relay's memory: {in_memory:#?}");
@@ -83,9 +84,33 @@ fn plant_code(search: &mut Search, code: &str) {
     }
 }
 
+/// A kit's page and its code, however they may be written, and what the code is a text of.
+fn plant_kit(search: &mut Search, [text, code]: &[String; 2]) {
+    let letters = text.rsplit(':').next().expect("a text has letters");
+    for part in letters.as_bytes().chunks_exact(16) {
+        search.plant("a part of a kit's page", part);
+    }
+    for code in [code.clone(), code.to_lowercase()] {
+        search.plant("a kit's code", code.as_bytes());
+        search.plant("a kit's code without hyphens", code.replace('-', "").as_bytes());
+        search.plant("half of a kit's code", &code.as_bytes()[15..]);
+    }
+    let bits: String = code
+        .chars()
+        .filter(|letter| *letter != '-')
+        .map(|letter| {
+            let value = "0123456789ABCDEFGHJKMNPQRSTVWXYZ".find(letter).expect("a code is of these letters");
+            format!("{value:05b}")
+        })
+        .collect();
+    let byte = |bits: &[u8]| u8::from_str_radix(std::str::from_utf8(bits).expect("ASCII"), 2).expect("bits");
+    let bytes: Vec<u8> = bits.as_bytes().chunks_exact(8).take(16).map(byte).collect();
+    search.plant("what a kit's code is a text of", &bytes);
+}
+
 /// An empty place holds no canary either.
 fn assert_searched_what_there_is(story: &Story, relay: &Relay, logs: &[&Path]) {
-    for (log, ours) in logs.iter().zip(["sync_client", "sync_client", "sync_relay"]) {
+    for (log, ours) in logs.iter().zip(["sync_client", "sync_client", "sync_client", "sync_relay"]) {
         let text = String::from_utf8_lossy(&fs::read(log).expect("a log is there")).into_owned();
         for level in ["TRACE", "DEBUG"] {
             assert!(text.contains(level), "{} was not at its most talkative", log.display());
@@ -102,7 +127,11 @@ fn assert_searched_what_there_is(story: &Story, relay: &Relay, logs: &[&Path]) {
 struct Story {
     phone: Device,
     laptop: Device,
+    /// Came back by a recovery kit.
+    tablet: Device,
     code: String,
+    /// The text of the kit's page, and its code.
+    kit: [String; 2],
     group_id: Vec<u8>,
     device_id: Vec<u8>,
 }
@@ -141,6 +170,11 @@ impl Story {
         laptop.sync();
         assert!(laptop.run(&["devices"]).ok().iter().any(|device| device["name"] == RENAMED));
         laptop.status();
-        Self { phone, laptop, code, group_id, device_id }
+        let exported = phone.run(&["export-kit"]).only_line();
+        let kit = ["text", "code"].map(|field| exported["kit"][field].as_str().expect("text").to_owned());
+        let tablet = device("tablet", PHONE, &[]);
+        tablet.run_with_input(&["import-kit", "-"], &[&kit[0], &kit[1]]).only_line();
+        assert_eq!(tablet.pull_after(0).len(), 4);
+        Self { phone, laptop, tablet, code, kit, group_id, device_id }
     }
 }

@@ -322,6 +322,8 @@ pub(crate) struct Device {
     pub(crate) applied_up_to: Option<u64>,
     pub(crate) behind: Option<u64>,
     pub(crate) lost: u64,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) kit: bool,
     pub(crate) this: bool,
     /// As wide as the widest name, for people.
     #[serde(skip)]
@@ -333,6 +335,9 @@ impl Display for Device {
         let this = if self.this { "  (this device)" } else { "" };
         let (id, name, platform) = (short(&self.device_id), shown(&self.name), shown(&self.platform));
         write!(f, "{id}  {name:<width$}  {platform:<8}  ", width = self.name_len)?;
+        if self.kit {
+            return f.write_str("a recovery kit");
+        }
         match self.last_seen {
             _ if self.online => f.write_str("online")?,
             Some(last_seen) => write!(f, "seen {}", ago(wall_ms().saturating_sub(last_seen)))?,
@@ -349,6 +354,36 @@ impl Display for Device {
             write!(f, ", a copy of {}", short(former))?;
         }
         f.write_str(this)
+    }
+}
+
+/// `export-kit`
+#[derive(Serialize)]
+pub(crate) struct Kit {
+    pub(crate) kit: Exported,
+}
+
+/// A kit that was just made: the page's text, or the file that the page was written to, and the code.
+#[derive(Serialize)]
+pub(crate) struct Exported {
+    pub(crate) device_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) page: Option<String>,
+    pub(crate) code: String,
+}
+
+impl Display for Kit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = &self.kit.text {
+            writeln!(f, "page  {text}")?;
+        }
+        if let Some(page) = &self.kit.page {
+            writeln!(f, "page  in {}", shown(page))?;
+        }
+        writeln!(f, "code  {}", self.kit.code)?;
+        write!(f, "kit   {}", short(&self.kit.device_id))
     }
 }
 

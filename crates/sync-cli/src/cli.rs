@@ -49,6 +49,10 @@ pub(crate) enum Command {
     RemoveDevice(RemoveDeviceArgs),
     /// Give the group new keys, without removing anybody
     RotateKey,
+    /// Make a recovery kit: a page and a code that lead back into the group when every device is lost
+    ExportKit(ExportKitArgs),
+    /// Get back into a group with a recovery kit
+    ImportKit(ImportKitArgs),
     /// Take this device out of its group, and delete what it has of it
     LeaveGroup(LeaveGroupArgs),
     /// Look at everything that sync rests on, and say what to do about what is wrong
@@ -236,6 +240,24 @@ pub(crate) struct RemoveDeviceArgs {
     /// Keep the group's keys: the device is only struck off, and could still read what it came by
     #[arg(long)]
     pub(crate) keep_key: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportKitArgs {
+    /// Write the page to print there, as HTML, and show the code alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportKitArgs {
+    /// The kit: the file of its page, a picture of its QR code (a PNG or JPEG file), or its text; - reads the text from
+    /// standard input. Its code is asked for, and read from standard input as well
+    #[arg(value_name = "KIT")]
+    pub(crate) kit: String,
+    /// A file with the code, instead of being asked for it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) code_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -26,6 +26,14 @@ pub(crate) enum CliError {
         /// Why.
         source: io::Error,
     },
+    /// A file can't be written.
+    #[error("{what} can't be written: {source}")]
+    Unwritable {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// A picture shows no QR code, or more than one.
     #[error("the picture shows {found} QR codes, not one")]
     NotOneQr {
@@ -64,7 +72,9 @@ impl CliError {
     pub(crate) fn code(&self) -> ErrorCode {
         match self {
             Self::Client(error) => error.code(),
-            Self::Usage(_) | Self::Unreadable { what: _, source: _ } => ErrorCode::InvalidArgument,
+            Self::Usage(_) | Self::Unreadable { what: _, source: _ } | Self::Unwritable { what: _, source: _ } => {
+                ErrorCode::InvalidArgument
+            }
             Self::NotOneQr { found: _ } => ErrorCode::InvalidCode,
             Self::Relay(_) => ErrorCode::RelayUnknown,
             Self::Unwell { first, .. } => *first,

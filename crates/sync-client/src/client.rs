@@ -6,8 +6,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use sync_core::{
-    Badge, Connection, Input, Status, event::StoreOp, keys::GroupKeys, passphrase::Passphrase, stored::Secrets,
+    Badge, Connection, Input, Status,
+    event::StoreOp,
+    keys::GroupKeys,
+    passphrase::Passphrase,
+    roster::{Roster, RosterError},
+    stored::Secrets,
 };
 use sync_types::{DeviceId, ErrorCode, GroupId, LocalLogId, Reaction};
 use tokio::{
@@ -83,6 +89,19 @@ impl InGroup {
     /// Who this device is by now.
     pub(crate) fn device_id(&self) -> DeviceId {
         self.current.borrow().device_id
+    }
+
+    /// The roster of these entries, as they are stored.
+    pub(crate) fn roster(&self, entries: Vec<Bytes>) -> Result<Roster, ClientError> {
+        let mut roster = Roster::new(self.group_id);
+        for entry in entries {
+            match roster.apply(entry) {
+                // What was stored while it waited may turn out to follow from nothing.
+                Ok(_) | Err(RosterError::InvalidCommit) => {}
+                Err(_) => return Err(ClientError::Refused(ErrorCode::StoreCorrupt)),
+            }
+        }
+        Ok(roster)
     }
 
     /// Has the engine do what a person decided. Returns when that is durable.

@@ -40,6 +40,8 @@ pub struct Device {
     pub behind: Option<u64>,
     /// Blobs of this device's log that it has given up for lost: they expired before it came, or came to no relay.
     pub lost: u64,
+    /// It is a recovery kit: on paper, and never online. Nobody waits for it, and removing it revokes it.
+    pub kit: bool,
     /// It is this one.
     pub this: bool,
 }
@@ -78,6 +80,7 @@ impl SyncClient {
                 applied_up_to: if this { Some(applied) } else { others(|lacks| lacks.first_unapplied) },
                 behind: if this { Some(0) } else { lacks.map(|lacks| lacks.unreceived) },
                 lost: lacks.map_or(0, |lacks| lacks.lost),
+                kit: member.is_kit,
                 this,
             });
         }

@@ -36,6 +36,7 @@ mod diagnostics;
 mod driver;
 mod error;
 mod event;
+mod kit;
 mod lock;
 mod log;
 mod mailbox;
@@ -62,6 +63,7 @@ pub use devices::Device;
 pub use diagnostics::Diagnostics;
 pub use error::ClientError;
 pub use event::{Event, EventStream, SyncEvent};
+pub use kit::RecoveryKit;
 pub use log::{Blob, PAGE_BLOBS_MAX, Page};
 pub use membership::Rekey;
 pub use pairing::{InviteEvent, InviteSession, JoinEvent, JoinSession};
@@ -80,5 +82,5 @@ pub use sync_core::{
 };
 pub use sync_types::{
     BlobId, DeviceId, ErrorCode, GroupId, InviteCode, InviteLink, LocalCursor, LocalLogId, PushId, Reaction, RelayId,
-    limits::{LINK_LEN_MAX, PASSPHRASE_LEN_MAX, PAYLOAD_LEN_MAX},
+    limits::{KIT_LEN_MAX, LINK_LEN_MAX, PASSPHRASE_LEN_MAX, PAYLOAD_LEN_MAX},
 };

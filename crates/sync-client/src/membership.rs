@@ -58,7 +58,8 @@ impl SyncClient {
     pub async fn leave_group(&self, force: bool) -> Result<(), ClientError> {
         let group = self.in_group()?;
         if !self.status().removed {
-            let alone = self.devices().await?.len() < 2;
+            // A kit holds nothing, and nobody may have it any more.
+            let alone = self.devices().await?.iter().filter(|device| !device.kit).count() < 2;
             if !force && (alone || !self.is_synced().await) {
                 return Err(ClientError::Refused(ErrorCode::NotSafeToLeave));
             }

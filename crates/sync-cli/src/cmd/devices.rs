@@ -33,6 +33,7 @@ pub(super) async fn run(client: &SyncClient, args: &DevicesArgs, output: Output)
             applied_up_to: device.applied_up_to.map(LocalCursor::get),
             behind: device.behind,
             lost: device.lost,
+            kit: device.kit,
             this: device.this,
             name_len,
         })?;

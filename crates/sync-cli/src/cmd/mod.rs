@@ -4,6 +4,8 @@ mod ack;
 mod devices;
 mod diagnostics;
 mod doctor;
+mod export_kit;
+mod import_kit;
 mod init;
 mod leave_group;
 mod named;
@@ -73,6 +75,12 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         }
         Command::RotateKey => {
             with_client(&profile, Net::Used, async |client| rotate_key::run(client, output).await).await
+        }
+        Command::ExportKit(args) => {
+            with_client(&profile, Net::Used, async |client| export_kit::run(client, &args, output).await).await
+        }
+        Command::ImportKit(args) => {
+            with_client(&profile, Net::Used, async |client| import_kit::run(client, &args, output).await).await
         }
         Command::LeaveGroup(args) => {
             with_client(&profile, Net::Used, async |client| leave_group::run(client, &args, output).await).await

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sync_core::{
     Input,
     pairing::{Creator, Grant, PairingAction, Place},
-    roster::{self, JoinRequest, Roster, RosterError},
+    roster::{self, JoinRequest},
 };
 use sync_types::{
     ErrorCode, InviteCode, InviteLink, Seq,
@@ -218,14 +218,7 @@ async fn admit(group: &InGroup, request: &JoinRequest) -> Result<(), ClientError
 
 async fn grant(client: &SyncClient, group: &InGroup, creator: &mut Creator) -> Result<Vec<Action>, ClientError> {
     let stored = client.inner.store.load().await?;
-    let mut roster = Roster::new(group.group_id);
-    for entry in stored.roster {
-        match roster.apply(entry) {
-            // What was stored while it waited may turn out to follow from nothing.
-            Ok(_) | Err(RosterError::InvalidCommit) => {}
-            Err(_) => return Err(ClientError::Refused(ErrorCode::StoreCorrupt)),
-        }
-    }
+    let roster = group.roster(stored.roster)?;
     let held = stored.senders.iter().filter(|row| row.seq > Seq::START);
     let frontier: Vec<_> = held.map(|row| Place { sender: row.sender, seq: row.seq, hash: row.hash }).collect();
     let relays: Vec<_> = client.inner.store.addresses().await?.into_iter().map(|row| row.address).collect();
@@ -248,7 +241,7 @@ impl SyncClient {
     }
 
     /// How this device presents itself, under the name it was given since or the one it was made with.
-    pub(super) fn in_roster(&self, name: Option<&str>) -> Result<roster::Profile, ClientError> {
+    pub(crate) fn in_roster(&self, name: Option<&str>) -> Result<roster::Profile, ClientError> {
         crate::profile::in_roster(name.unwrap_or(&self.inner.profile.name), &self.inner.profile.app_id)
     }
 }

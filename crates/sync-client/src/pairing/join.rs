@@ -169,7 +169,7 @@ async fn converse(
 /// Roster entries that the grant only named need no place of their own. Each is in an envelope of whoever let that
 /// device in; where the inviter holds it, it is within what is expected of that member. From each a chain of such
 /// members leads to one whose entry is here, so nothing is called synced before they came or are told to be missing.
-async fn enter(client: &SyncClient, membership: Membership) -> Result<Arc<InGroup>, ClientError> {
+pub(crate) async fn enter(client: &SyncClient, membership: Membership) -> Result<Arc<InGroup>, ClientError> {
     let _entering = client.inner.entering.lock().await;
     match client.in_group() {
         Err(ClientError::NoGroup) => {}

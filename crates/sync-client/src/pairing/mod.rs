@@ -19,6 +19,8 @@ use sync_core::pairing::{Digits, PairingInput};
 use sync_types::{DeviceId, ErrorCode, GroupId, Invite, InviteCode, InviteLink};
 use tokio::sync::mpsc;
 
+pub(crate) use self::join::enter;
+
 use crate::{client::SyncClient, error::ClientError, mailbox::MailboxError};
 
 /// Inputs that wait for the state machine. There are only ever a few.
