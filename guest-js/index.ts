@@ -37,6 +37,7 @@ import type {
   PairRequest,
   Pushed,
   PushOptions,
+  RecoveryKit,
   Status,
   SyncEvent,
 } from './types.js'
@@ -140,6 +141,20 @@ export const approve = (digits: string, options: Options = {}): Promise<void> =>
 
 /** The person says that the digits differ, or wants to stop. */
 export const deny = (options: Options = {}): Promise<void> => call('deny', { ...options })
+
+/**
+ * Makes a recovery kit: a page and a code with which a person gets back into the group who has lost every device. Nobody can
+ * make the same one again, so it is shown or printed now. It is a member of the group, to be seen and removed among
+ * {@link devices}, and works once a relay has it: {@link syncNow} tells.
+ */
+export const exportKit = (options: Options = {}): Promise<RecoveryKit> => call('export_kit', { ...options })
+
+/**
+ * Gets back into a group with a recovery kit: the text of its page, typed, pasted or scanned, and its code. This device becomes
+ * a member of its own; make a new kit then, and remove the used one.
+ */
+export const importKit = (text: string, code: string, options: Options = {}): Promise<Membership> =>
+  call('import_kit', { text, code, ...options })
 
 // ── Devices and relays ──
 

@@ -13,6 +13,8 @@ export type Command =
   | 'join'
   | 'approve'
   | 'deny'
+  | 'export_kit'
+  | 'import_kit'
   | 'connect'
   | 'disconnect'
   | 'sync_now'

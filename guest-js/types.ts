@@ -194,8 +194,24 @@ export interface Device {
   behind: number | null
   /** Blobs of this device's log that it has given up for lost: they had expired before it came. */
   lost: number
+  /** It is a recovery kit: on paper, and never online. Nobody waits for it, and removing it revokes it. */
+  kit: boolean
   /** It is this one. */
   this: boolean
+}
+
+/** A recovery kit that was just made. Text and code are secrets, each of no use without the other. */
+export interface RecoveryKit {
+  /** Which member of the group it is: what removes it. */
+  deviceId: string
+  /** What is on the page, in one line. */
+  text: string
+  /** The text as a picture, dark on white; null if it is too long for one. */
+  qrSvg: string | null
+  /** The page to print, a whole HTML document: text and picture, without the code. */
+  page: string
+  /** What opens the text, to be kept elsewhere. */
+  code: string
 }
 
 /** What carries the blobs. Tiers that this version does not know how to use fail with `unsupported_tier`. */

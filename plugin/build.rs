@@ -8,6 +8,8 @@ const COMMANDS: &[&str] = &[
     "join",
     "approve",
     "deny",
+    "export_kit",
+    "import_kit",
     "connect",
     "disconnect",
     "sync_now",

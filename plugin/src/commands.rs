@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sync_bridge::{
     Backend, BridgeError, Event, Invite, Joined, PairRequest, PairingEvent,
-    dto::{BlobState, Configuration, Device, Finding, Membership, Pushed, Status},
+    dto::{BlobState, Configuration, Device, Finding, Membership, Pushed, RecoveryKit, Status},
 };
 use tauri::{
     Runtime, State, Webview,
@@ -74,6 +74,21 @@ pub(crate) async fn deny(plugin: State<'_, Plugin>, profile: Option<String>) -> 
 pub(crate) async fn cancel_invite(plugin: State<'_, Plugin>, profile: Option<String>) -> Result<()> {
     plugin.profile(profile)?.deny();
     Ok(())
+}
+
+#[tauri::command]
+pub(crate) async fn export_kit(plugin: State<'_, Plugin>, profile: Option<String>) -> Result<RecoveryKit> {
+    plugin.profile(profile)?.export_kit().await
+}
+
+#[tauri::command]
+pub(crate) async fn import_kit(
+    plugin: State<'_, Plugin>,
+    text: String,
+    code: String,
+    profile: Option<String>,
+) -> Result<Membership> {
+    plugin.profile(profile)?.import_kit(text, code).await
 }
 
 // ── The connection ──

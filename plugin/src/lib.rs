@@ -150,6 +150,8 @@ impl Builder {
                 commands::join,
                 commands::approve,
                 commands::deny,
+                commands::export_kit,
+                commands::import_kit,
                 commands::connect,
                 commands::disconnect,
                 commands::sync_now,

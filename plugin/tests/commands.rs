@@ -42,7 +42,20 @@ fn each_set_of_permissions_allows_its_own_commands_and_no_others() {
                 "sync_now",
             ],
         ),
-        (&["sync:pairing"], &["pair", "create_group", "create_invite", "cancel_invite", "join", "approve", "deny"]),
+        (
+            &["sync:pairing"],
+            &[
+                "pair",
+                "create_group",
+                "create_invite",
+                "cancel_invite",
+                "join",
+                "approve",
+                "deny",
+                "export_kit",
+                "import_kit",
+            ],
+        ),
         (&["sync:devices"], &["devices", "rename_device", "remove_device", "rotate_key", "leave_group"]),
         (&["sync:configure"], &["configure", "doctor", "diagnostics"]),
         (&["sync:allow-status"], &["status"]),
@@ -285,6 +298,30 @@ fn removing_a_device_and_changing_the_keys_is_told_and_the_removed_one_may_leave
     assert_eq!(app.invoke("status", json!({})).expect("opens")["groupId"], Value::Null);
 }
 
+#[test]
+fn who_lost_every_device_is_back_with_what_a_page_showed() {
+    let relay = TestRelay::start();
+    let (app, other) = paired(&relay);
+    app.push(b"kept", &[]).expect("is a member");
+    let kit = app.invoke("export_kit", json!({})).expect("is a member");
+    let [text, code, page] = ["text", "code", "page"].map(|name| kit[name].as_str().expect("text").to_owned());
+    assert!(text.starts_with("ZEROK:KIT:1:") && page.contains("<svg") && kit["qrSvg"].is_string());
+    assert!(!page.contains(&code), "the code is kept apart");
+    let devices = app.invoke("devices", json!({})).expect("in a group");
+    let of_kit = |device: &&Value| device["deviceId"] == kit["deviceId"];
+    let shown = devices.as_array().into_iter().flatten().find(of_kit).expect("it is a member");
+    assert_eq!((&shown["kit"], &shown["online"]), (&json!(true), &json!(false)));
+    app.invoke("sync_now", json!({})).expect("a relay answers");
+    wait(other.sync.close()).expect("closes");
+    drop((app, other));
+
+    let fresh = TestApp::on(&relay);
+    let member = fresh.invoke("import_kit", json!({ "text": text, "code": code })).expect("gets in");
+    assert_ne!(member["deviceId"], kit["deviceId"]);
+    fresh.invoke("sync_now", json!({})).expect("a relay answers");
+    assert_eq!(fresh.texts(), ["kept"]);
+}
+
 // ── Codes ──
 
 #[test]
@@ -324,6 +361,7 @@ fn what_can_not_be_meant_is_refused_by_name() {
         ("join", join("ABCD-EFGH-JKMN-PQRS"), "already_in_group"),
         ("join", join("hello"), "invalid_code"),
         ("approve", json!({ "digits": "123456" }), "invalid_argument"),
+        ("import_kit", json!({ "text": "hello", "code": "hello" }), "already_in_group"),
         ("push", json!({ "payload": [1] }), "invalid_argument"),
         ("pull", json!({ "afterCursor": 1 }), "cursor_unknown"),
         ("ack", json!({ "cursor": 1 }), "cursor_unknown"),
@@ -350,6 +388,7 @@ fn what_can_not_be_meant_is_refused_by_name() {
     let nowhere = json!({ "request": { "join": "ABCD-EFGH-JKMN-PQRS" }, "channel": channel(1) });
     assert_eq!(fresh.code("pair", nowhere), "invite_not_found");
     assert_eq!(fresh.heard(1, "failed")["code"], "invite_not_found");
+    assert_eq!(fresh.code("import_kit", json!({ "text": "hello", "code": "hello" })), "invalid_kit");
 }
 
 #[test]

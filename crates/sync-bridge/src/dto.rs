@@ -370,6 +370,35 @@ pub struct Membership {
     pub device_id: String,
 }
 
+/// A recovery kit that was just made. Text and code are secrets, each of no use without the other; a kit does not print
+/// itself.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryKit {
+    /// Which member of the group it is: what removes it.
+    pub device_id: String,
+    /// What is on the page, in one line.
+    pub text: String,
+    /// The text as a picture, dark on white.
+    pub qr_svg: Option<String>,
+    /// The page to print, a whole HTML document: text and picture, without the code.
+    pub page: String,
+    /// What opens the text, to be kept elsewhere.
+    pub code: String,
+}
+
+impl From<&client::RecoveryKit> for RecoveryKit {
+    fn from(kit: &client::RecoveryKit) -> Self {
+        Self {
+            device_id: kit.device_id().to_string(),
+            text: kit.text().to_owned(),
+            qr_svg: kit.qr_svg().ok(),
+            page: kit.page().to_string(),
+            code: kit.code().to_string(),
+        }
+    }
+}
+
 /// A device of the group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -398,6 +427,8 @@ pub struct Device {
     pub behind: Option<u64>,
     /// Blobs of this device's log that it has given up for lost.
     pub lost: u64,
+    /// It is a recovery kit: on paper, and never online. Nobody waits for it, and removing it revokes it.
+    pub kit: bool,
     /// It is this one.
     pub this: bool,
 }
@@ -417,6 +448,7 @@ impl From<client::Device> for Device {
             applied_up_to: device.applied_up_to.map(client::LocalCursor::get),
             behind: device.behind,
             lost: device.lost,
+            kit: device.kit,
             this: device.this,
         }
     }

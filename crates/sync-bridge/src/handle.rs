@@ -12,7 +12,7 @@ use sync_client::{self as client, ClientError, DeviceId, ErrorCode, LocalCursor,
 use tokio::sync::broadcast;
 
 use crate::{
-    dto::{BlobState, Configuration, Device, Finding, Membership, Page, PushOptions, Pushed, Status},
+    dto::{BlobState, Configuration, Device, Finding, Membership, Page, PushOptions, Pushed, RecoveryKit, Status},
     error::BridgeError,
     event::{self, EVENTS_MAX, Event, Subscription},
     pairing::{Begun, Desk, Invite, Joined, Listener, PairRequest, PairingEvent},
@@ -255,6 +255,27 @@ impl SyncHandle {
     /// `removed`, `identity_reused`, `group_too_large`, `no_group`, `local_storage`, `closed`.
     pub fn rotate_key(&self) -> Answer<()> {
         self.with_client(|_, client| async move { Ok(client.rotate_key().await?) })
+    }
+
+    /// Makes a recovery kit, with which a person gets back into the group who has lost every device. A profile without a
+    /// group starts one first. It works once a relay has it.
+    ///
+    /// # Errors
+    /// `group_too_large`, `removed`, `identity_reused`, and those of opening the profile.
+    pub fn export_kit(&self) -> Answer<RecoveryKit> {
+        self.with_made(|_, client| async move { Ok(RecoveryKit::from(&client.export_kit().await?)) })
+    }
+
+    /// Gets back into a group with a kit: the text of its page and its code. This device becomes a member of its own.
+    ///
+    /// # Errors
+    /// `invalid_kit`, `invalid_kit_code`, `wrong_kit_code`, `kit_too_new`, `other_app`, `removed`, `kit_unknown`,
+    /// `stale_key`, `offline`, `group_too_large`, `already_in_group`, and those of opening the profile.
+    pub fn import_kit(&self, text: String, code: String) -> Answer<Membership> {
+        self.with_made(move |_, client| async move {
+            let (group_id, device_id) = client.import_kit(&text, &code).await?;
+            Ok(Membership { group_id: group_id.to_string(), device_id: device_id.to_string() })
+        })
     }
 
     /// Takes this device out of its group, and deletes what the profile has of it. Refuses while that would lose

@@ -206,6 +206,29 @@ fn only_the_digits_that_are_shown_can_be_approved_and_a_second_pairing_ends_the_
 }
 
 #[test]
+fn a_kit_brings_back_who_has_lost_every_device() {
+    let relay = TestRelay::start();
+    let [phone, tablet] = ["phone", "tablet"].map(|name| FrontEnd::new(name, relay.backend()));
+    let kit = wait(phone.sync.export_kit()).expect("starts a group for it");
+    assert!(kit.page.contains("<svg") && !kit.page.contains(&kit.code) && kit.qr_svg.is_some());
+    let devices = wait(phone.sync.devices()).expect("in a group");
+    let kits: Vec<_> = devices.iter().filter(|device| device.kit).map(|device| &device.device_id).collect();
+    assert_eq!(kits, [&kit.device_id]);
+    phone.push("kept", Wait::Local);
+    wait(phone.sync.sync_now(PATIENCE)).expect("a relay answers");
+    assert_eq!(code(wait(phone.sync.leave_group(false))), ErrorCode::NotSafeToLeave, "a kit is no other device");
+    wait(phone.sync.close()).expect("closes");
+
+    let import = |text: &str, code: &str| wait(tablet.sync.import_kit(text.to_owned(), code.to_owned()));
+    assert_eq!(code(import(&kit.text[1..], &kit.code)), ErrorCode::InvalidKit);
+    assert_eq!(code(import(&kit.text, "ABCD")), ErrorCode::InvalidKitCode);
+    let member = import(&kit.text, &kit.code).expect("gets in");
+    assert_ne!(member.device_id, kit.device_id);
+    eventually("what there was", || tablet.texts() == ["kept"]);
+    assert_eq!(code(import(&kit.text, &kit.code)), ErrorCode::AlreadyInGroup);
+}
+
+#[test]
 fn a_profile_without_a_group_says_so_and_a_text_that_is_no_invite_is_refused() {
     let phone = FrontEnd::new("phone", Backend::default());
     let status = wait(phone.sync.status()).expect("opens");
