@@ -42,7 +42,7 @@ test('a relay that shows two devices different things is named', () => {
 
 test('where a note is', () => {
   const device = (deviceId: string, name: string): Device => ({
-    deviceId, name, platform: 'linux', joinedBy: null, copyOf: null, joinedAt: 0, online: false, lastSeen: null, receivedUpTo: null, appliedUpTo: null, behind: null, lost: 0, this: deviceId === 'me',
+    deviceId, name, platform: 'linux', joinedBy: null, copyOf: null, joinedAt: 0, online: false, lastSeen: null, receivedUpTo: null, appliedUpTo: null, behind: null, lost: 0, kit: false, this: deviceId === 'me',
   })
   const devices = [device('me', 'Desk'), device('a', 'Phone'), device('b', 'Laptop')]
   const own: BlobState = { cursor: 1, pushId: 'p', sender: 'me', own: true, relays: ['r'], relaysConfigured: 3, receivedBy: [], appliedBy: [], lostBy: [] }
@@ -50,6 +50,8 @@ test('where a note is', () => {
   expect(whereSentence({ ...own, relays: [], relaysConfigured: 1 }, devices)).toBe('On this device only.')
   expect(whereSentence({ ...own, relaysConfigured: 1, receivedBy: ['a'] }, devices)).toBe('On the relay and on Phone; not on Laptop yet.')
   expect(whereSentence({ ...own, relays: ['r', 's', 't'], receivedBy: ['a', 'b'] }, devices)).toBe('On all 3 relays and on Phone and Laptop.')
+  const paper = { ...device('k', 'Recovery kit'), kit: true }
+  expect(whereSentence({ ...own, relaysConfigured: 1, receivedBy: ['a', 'b'] }, [...devices, paper])).toBe('On the relay and on Phone and Laptop.')
   const theirs = { ...own, sender: 'a', own: false, relays: [], receivedBy: ['a'] }
   expect(whereSentence(theirs, devices)).toBe('Last changed on Phone; not on Laptop yet, as far as is known.')
   expect(whereSentence({ ...theirs, receivedBy: ['a', 'b'] }, devices)).toBe('Last changed on Phone; on all your devices.')
@@ -94,6 +96,7 @@ test('what another device has, in words', () => {
     appliedUpTo: 5,
     behind: 0,
     lost: 0,
+    kit: false,
     this: false,
   }
   expect(hasWords(other)).toBe('Has everything from here')

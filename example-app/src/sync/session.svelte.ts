@@ -7,8 +7,11 @@ import {
   configure,
   diagnostics,
   doctor,
+  exportKit,
   type Finding,
+  importKit,
   leaveGroup,
+  type RecoveryKit,
   removeDevice,
   renameDevice,
   SyncError,
@@ -118,6 +121,18 @@ export class Session {
   /** Removes a device, which gets nothing that is written from now on. */
   remove(deviceId: string): Promise<void> {
     return removeDevice(deviceId)
+  }
+
+  /** Makes a recovery kit, and gives the relays every note anew: what they have is what comes back. */
+  async exportKit(): Promise<RecoveryKit> {
+    const kit = await exportKit()
+    await this.welcome()
+    return kit
+  }
+
+  /** Gets back what the relays have, with a kit's page and code. */
+  async importKit(text: string, code: string): Promise<void> {
+    await importKit(text, code)
   }
 
   /** Takes this device out. The notes stay. */

@@ -50,7 +50,8 @@ function pendingSentence({ pending, unread }: Status): string {
 
 /** Where the newest change of a note is. */
 export function whereSentence(state: BlobState, devices: Device[]): string {
-  const others = devices.filter((device) => !device.this)
+  // What is on paper gets no notes.
+  const others = devices.filter((device) => !device.this && !device.kit)
   const [having, lacking] = [true, false].map((has) =>
     others.filter(({ deviceId }) => state.receivedBy.includes(deviceId) === has).map(({ name }) => name),
   ) as [string[], string[]]
@@ -108,6 +109,11 @@ const ERRORS: Partial<Record<ErrorCode, string>> = {
   invite_claimed: 'Another device used this code already. If that was not you, make a new one.',
   pairing_denied: 'It was cancelled, here or on the other device. Nothing was shared.',
   pairing_failed: 'The two devices did not come to an agreement. Make a new code and try again.',
+  invalid_kit: 'That is not a whole recovery kit. Compare the letters with the page, or take another picture of it.',
+  invalid_kit_code: 'That is not a recovery kit’s code of twenty-eight letters and digits. Compare it with what you wrote down.',
+  wrong_kit_code: 'This code belongs to another recovery kit.',
+  kit_too_new: 'The recovery kit was made by a newer version of this app. Update this one.',
+  kit_unknown: 'No relay knows this recovery kit. Use the relay that your devices used.',
   already_in_group: 'This device is connected to others already. Leave them first.',
   other_app: 'That code belongs to another app.',
   removed: 'This device was removed from your devices.',
