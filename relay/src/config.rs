@@ -155,7 +155,7 @@ settings! {
         data_dir: PathBuf = PathBuf::from("sync-relay-data");
         /// Largest payload, in bytes.
         max_blob_size: u64 = defaults::MAX_BLOB_SIZE, 1..=PAYLOAD_LEN_MAX as u64;
-        /// Bytes a group may keep.
+        /// Bytes a group may keep, its snapshots included.
         max_group_storage: u64 = defaults::MAX_GROUP_STORAGE;
         /// Size of the whole database, in bytes.
         max_db_size: u64 = defaults::MAX_DB_SIZE;

@@ -41,7 +41,7 @@ use crate::{
         hello::{Answer, Member, Peer},
         moving::{self, Mover},
         pull::{self, Read},
-        push, receipt,
+        push, receipt, snapshot,
         write::{self, Write},
     },
     state::State,
@@ -237,7 +237,13 @@ async fn greet(
                 writer.flush().await?;
             }
             Ok(
-                DeviceMsg::Push(_) | DeviceMsg::Pull(_) | DeviceMsg::Ack(_) | DeviceMsg::Get(_) | DeviceMsg::Receipt(_),
+                DeviceMsg::Push(_)
+                | DeviceMsg::Pull(_)
+                | DeviceMsg::Ack(_)
+                | DeviceMsg::Get(_)
+                | DeviceMsg::Receipt(_)
+                | DeviceMsg::SnapshotPart(_)
+                | DeviceMsg::Snapshot(_),
             ) => {
                 return Err(Refusal::from(ErrorCode::NotGreeted).into());
             }
@@ -310,14 +316,15 @@ async fn converse(
     end
 }
 
-/// Says who else is there, and what was left for the group elsewhere, to a device that understands it.
+/// Says which snapshots there are, who else is there, and what was left for the group elsewhere, to a device that
+/// understands it.
 async fn tell(session: &Session) {
     let who = async {
         if session.member.features & features::PRESENCE != 0 {
             presence::tell(session).await;
         }
     };
-    tokio::join!(who, moving::tell(session));
+    tokio::join!(biased; snapshot::tell(session), who, moving::tell(session));
     // Nothing is left to tell; the session goes on.
     std::future::pending::<()>().await;
 }
@@ -360,6 +367,16 @@ async fn read(
             Ok(DeviceMsg::Receipt(message)) => {
                 let id = message.id;
                 let checked = receipt::check(session, message).map(Write::Receipt);
+                hand_on(&writes, checked).await.map_err(|refusal| refusal.answer(id))
+            }
+            Ok(DeviceMsg::SnapshotPart(message)) => {
+                let id = message.id;
+                let checked = snapshot::check_part(session, message).await.map(Write::Snapshot);
+                hand_on(&writes, checked).await.map_err(|refusal| refusal.answer(id))
+            }
+            Ok(DeviceMsg::Snapshot(message)) => {
+                let id = message.id;
+                let checked = snapshot::check_manifest(session, message).await.map(Write::Snapshot);
                 hand_on(&writes, checked).await.map_err(|refusal| refusal.answer(id))
             }
             Ok(DeviceMsg::Ack(message)) => {

@@ -40,6 +40,8 @@ pub(crate) struct Metrics {
     pub(crate) expired: Counter,
     /// Groups that got another id.
     pub(crate) moved: Counter,
+    /// Snapshots published or found to be there already.
+    pub(crate) snapshots: Counter,
     /// Requests over a device's rate.
     pub(crate) limited: Counter,
     /// Bytes of frames, in and out.
@@ -64,6 +66,7 @@ pub(crate) fn text(relay: &State) -> String {
     line("blobs_pushed_total", "counter", "Pushes acknowledged since the start", metrics.pushed.get());
     line("blobs_expired_total", "counter", "Envelopes that expired since the start", metrics.expired.get());
     line("groups_moved_total", "counter", "Groups that got another id since the start", metrics.moved.get());
+    line("snapshots_published_total", "counter", "Snapshots acknowledged since the start", metrics.snapshots.get());
     line("refusals_total", "counter", "Sessions refused or ended for a fault since the start", metrics.refused.get());
     line("rate_limited_total", "counter", "Requests refused for their rate since the start", metrics.limited.get());
     line("groups", "gauge", "Groups with a log now", totals.groups);

@@ -64,12 +64,15 @@ async fn clean_up(relay: &State, clock: ClockMark) {
     let cleanup = &relay.config.cleanup;
     let devices_before_ms = clock.time_ms.saturating_sub(cleanup.device_expiry.saturating_mul(1_000));
     let sweep = Sweep { clock, devices_before_ms, vacuum: cleanup.vacuum_on_cleanup };
-    let (mut expired, mut dropped, mut devices, mut groups, mut packages) = (0, 0, 0, 0, 0);
+    let (mut expired, mut dropped, mut covered, mut parts) = (0, 0, 0, 0);
+    let (mut devices, mut groups, mut packages) = (0, 0, 0);
     loop {
         match relay.store.sweep(sweep).await {
             Ok(swept) => {
                 expired += swept.expired;
                 dropped += swept.dropped;
+                covered += swept.covered;
+                parts += swept.parts;
                 devices += swept.devices;
                 groups += swept.groups;
                 packages += swept.packages;
@@ -84,7 +87,7 @@ async fn clean_up(relay: &State, clock: ClockMark) {
         }
     }
     relay.metrics.expired.add(expired);
-    info!(expired, dropped, devices, groups, packages, "cleaned up");
+    info!(expired, dropped, covered, parts, devices, groups, packages, "cleaned up");
 }
 
 #[cfg(test)]

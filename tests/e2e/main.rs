@@ -13,4 +13,5 @@ mod push_pull;
 mod relays;
 mod removal;
 mod restart;
+mod snapshots;
 mod trace;

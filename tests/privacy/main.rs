@@ -21,6 +21,7 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 const PAYLOAD: &str = "canary-payload-Zebrafink-4711";
 const LINE: &str = "canary-line-Girlitz-4712";
 const FILE: &[u8] = b"canary-file-Stieglitz-4713 \xff\xfe binary";
+const STATE: &str = "canary-state-Bergfink-4714";
 const PHONE: &str = "canary-device-Kanarienvogel";
 const LAPTOP: &str = "canary-device-Gimpel";
 const RENAMED: &str = "canary-device-Seidenschwanz";
@@ -38,6 +39,7 @@ fn nothing_readable_is_left_anywhere() {
     search.plant("payload", PAYLOAD.as_bytes());
     search.plant("line", LINE.as_bytes());
     search.plant("file", FILE);
+    search.plant("snapshot", STATE.as_bytes());
     for device in [phone, laptop, tablet] {
         plant_secrets(&mut search, device);
     }
@@ -170,6 +172,10 @@ impl Story {
         laptop.sync();
         assert!(laptop.run(&["devices"]).ok().iter().any(|device| device["name"] == RENAMED));
         laptop.status();
+        laptop.run(&["ack", "4"]).ok();
+        let state = scratch.file("state", STATE);
+        let published = laptop.run(&["snapshot", "publish", state.to_str().expect("UTF-8")]).only_line();
+        assert_eq!(published["on_a_relay"], true);
         let exported = phone.run(&["export-kit"]).only_line();
         let kit = ["text", "code"].map(|field| exported["kit"][field].as_str().expect("text").to_owned());
         let tablet = device("tablet", PHONE, &[]);

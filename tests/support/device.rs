@@ -251,10 +251,15 @@ pub fn paired(scratch: &Scratch, relay: &str) -> (Device, Device) {
 
 /// Brings `joiner` into the group of `creator`, with two people who compare digits: what each command said.
 pub fn pairing(creator: &Device, joiner: &Device) -> (Vec<Value>, Vec<Value>) {
+    pairing_with(creator, joiner, &[])
+}
+
+/// The same with more to say to the joiner's command.
+pub fn pairing_with(creator: &Device, joiner: &Device, more: &[&str]) -> (Vec<Value>, Vec<Value>) {
     let mut create = creator.spawn(&["pair", "--create"]);
     let invite = create.expect("the code", PAIRING_STEP_MAX);
     let code = invite["code"].as_str().unwrap_or_else(|| create.fail("said no code"));
-    let mut join = joiner.spawn(&["pair", "--join", code]);
+    let mut join = joiner.spawn(&[&["pair", "--join", code], more].concat());
     let asked = thread::scope(|both| {
         let joiner_asked = both.spawn(|| join.expect("its digits", PAIRING_STEP_MAX));
         (create.expect("its digits", PAIRING_STEP_MAX), joiner_asked.join().expect("the joiner shows digits"))

@@ -31,7 +31,7 @@ mod wire;
 
 pub use binaries::{Binary, workspace_root};
 pub use clock::Clock;
-pub use device::{Blob, Device, Outcome, paired, pairing};
+pub use device::{Blob, Device, Outcome, paired, pairing, pairing_with};
 pub use dice::Dice;
 pub use disk::SmallDisk;
 pub use eventually::eventually;

@@ -22,7 +22,7 @@ cargo xtask demo               a relay and two devices in this terminal, one of 
                                example app in two windows, where there is a display
 cargo xtask test               everything CI runs: check, then all tests
 cargo xtask check              formatting, lints, documentation, the arrows between the crates
-cargo xtask sim N [--seed S] [--quarrels|--outlaws|--several|--copies]
+cargo xtask sim N [--seed S] [--quarrels|--outlaws|--several|--copies|--snapshots]
                                N simulated lives of a group, from seed S on; with members who remove one another, if asked
 cargo xtask fuzz SECONDS [--only TARGET]
                                bytes that nobody would send, to everything that reads them, for that long in all

@@ -387,6 +387,39 @@ impl Display for Kit {
     }
 }
 
+/// `snapshot publish`
+#[derive(Debug, Serialize)]
+pub(crate) struct Published {
+    /// Up to which cursor everything is in it.
+    pub(crate) published: u64,
+    pub(crate) bytes: u64,
+    pub(crate) on_a_relay: bool,
+}
+
+impl Display for Published {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.on_a_relay { "on a relay" } else { "on this device" };
+        write!(f, "published  {} bytes up to cursor {}, {place}", self.bytes, self.published)
+    }
+}
+
+/// `snapshot load`
+#[derive(Debug, Serialize)]
+pub(crate) struct Loaded {
+    pub(crate) snapshot_id: String,
+    pub(crate) sender: String,
+    pub(crate) time_ms: u64,
+    pub(crate) bytes: u64,
+    pub(crate) taken: bool,
+}
+
+impl Display for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let done = if self.taken { "loaded " } else { "refused" };
+        write!(f, "{done}  {} bytes that {} gave", self.bytes, short(&self.sender))
+    }
+}
+
 /// `rename-device`
 #[derive(Debug, Serialize)]
 pub(crate) struct Renamed {

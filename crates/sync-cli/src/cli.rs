@@ -53,6 +53,9 @@ pub(crate) enum Command {
     ExportKit(ExportKitArgs),
     /// Get back into a group with a recovery kit
     ImportKit(ImportKitArgs),
+    /// Give and load the state that devices which join later begin with, instead of reading everything
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// Take this device out of its group, and delete what it has of it
     LeaveGroup(LeaveGroupArgs),
     /// Look at everything that sync rests on, and say what to do about what is wrong
@@ -72,6 +75,37 @@ pub(crate) enum RelayCommand {
     Add(RelayArgs),
     /// Use a relay no more; what it holds stays there, until its time is over
     Remove(RelayArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Give the state that comes of everything in the local log, all of which is acknowledged
+    Publish(PublishArgs),
+    /// Begin with the newest that a relay has; a device that joined with --snapshot reads nothing before
+    Load(LoadArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PublishArgs {
+    /// The file that holds the state, of 32 MiB at most
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Seconds to wait until a relay keeps it
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    pub(crate) timeout: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LoadArgs {
+    /// Write it there
+    #[arg(long, value_name = "FILE", required_unless_present = "refuse")]
+    pub(crate) output: Option<PathBuf>,
+    /// Say that it is of no use: then there may be another one, or everything is read from the log
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) refuse: bool,
+    /// Seconds to wait for it
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    pub(crate) timeout: u32,
 }
 
 #[derive(Args, Debug)]
@@ -132,6 +166,9 @@ pub(crate) struct PairArgs {
     /// Don't ask whether both screens show the same digits
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Read nothing yet: begin with a snapshot, which `snapshot load` gets
+    #[arg(long, requires = "join")]
+    pub(crate) snapshot: bool,
 }
 
 #[derive(Args, Debug)]

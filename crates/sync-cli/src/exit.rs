@@ -53,7 +53,10 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::InvalidKitCode
             | ErrorCode::WrongKitCode
             | ErrorCode::KitTooNew
-            | ErrorCode::InvalidArgument => Self::Usage,
+            | ErrorCode::InvalidArgument
+            | ErrorCode::SnapshotOutdated
+            | ErrorCode::SnapshotTooLarge
+            | ErrorCode::NoSnapshot => Self::Usage,
             ErrorCode::NoGroup => Self::NoGroup,
             ErrorCode::Offline | ErrorCode::TimedOut | ErrorCode::ShuttingDown | ErrorCode::IdleTimeout => {
                 Self::Offline
@@ -75,6 +78,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::GroupMoved
             | ErrorCode::StaleKey
             | ErrorCode::KitUnknown
+            | ErrorCode::SnapshotOutdone
             | ErrorCode::RelayIdentityChanged => Self::Refused,
             ErrorCode::IdentityReused | ErrorCode::Removed => Self::Removed,
             ErrorCode::InviteNotFound

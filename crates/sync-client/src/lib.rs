@@ -51,6 +51,7 @@ mod random;
 mod resolve;
 mod routes;
 mod secrets;
+mod snapshot;
 mod status;
 mod store;
 mod transport;
@@ -71,6 +72,7 @@ pub use profile::{ConfiguredRelay, ProfileInfo};
 pub use push::PendingPush;
 pub use resolve::{ParseRelayError, RelayAddr, ResolveError};
 pub use secrets::{SecretsChoice, SecretsError};
+pub use snapshot::Snapshot;
 pub use store::StoreError;
 pub use sync_core::{
     Badge, Connection, Status,
@@ -78,9 +80,9 @@ pub use sync_core::{
     heads::Contradiction,
     pairing::Digits,
     passphrase::{Passphrase, PassphraseError},
-    status::RelayStatus,
+    status::{Loading, RelayStatus},
 };
 pub use sync_types::{
     BlobId, DeviceId, ErrorCode, GroupId, InviteCode, InviteLink, LocalCursor, LocalLogId, PushId, Reaction, RelayId,
-    limits::{KIT_LEN_MAX, LINK_LEN_MAX, PASSPHRASE_LEN_MAX, PAYLOAD_LEN_MAX},
+    limits::{KIT_LEN_MAX, LINK_LEN_MAX, PASSPHRASE_LEN_MAX, PAYLOAD_LEN_MAX, SNAPSHOT_LEN_MAX},
 };

@@ -44,6 +44,7 @@ pub(crate) fn without_group() -> Status {
         last_cursor: LocalCursor::START,
         head_cursor: LocalCursor::START,
         relays: Vec::new(),
+        loading: None,
         synced_ms: None,
         identity_reused: false,
         removed: false,

@@ -1,8 +1,8 @@
-//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels|--outlaws|--several|--copies]`. Ends with
+//! Runs the simulator over a range of seeds: `sim N [--seed FIRST] [--quarrels|--outlaws|--several|--copies|--snapshots]`. Ends with
 //! `N seeds, F failed`.
 //!
 //! `sim prove` switches off one protection after the other and prints the first seed whose checks see it, of a random run,
-//! of a quarrel, of copies or of outlaws.
+//! of a quarrel, of copies, of snapshots or of outlaws.
 
 use std::{
     process::ExitCode,
@@ -33,6 +33,7 @@ fn main() -> ExitCode {
             "--outlaws" => Some(Plan::outlaw),
             "--several" => Some(Plan::several),
             "--copies" => Some(Plan::copies),
+            "--snapshots" => Some(Plan::snapshots),
             _ => None,
         };
         if let Some(kind) = kind {
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         }
         let number = if arg == "--seed" { args.next() } else { Some(arg.clone()) };
         let Some(number) = number.and_then(|number| number.parse().ok()) else {
-            println!("usage: sim N [--seed FIRST] [--quarrels|--outlaws|--several|--copies]");
+            println!("usage: sim N [--seed FIRST] [--quarrels|--outlaws|--several|--copies|--snapshots]");
             return ExitCode::from(2);
         };
         *if arg == "--seed" { &mut first } else { &mut count } = number;
@@ -73,8 +74,10 @@ fn main() -> ExitCode {
         reports.fold(Report::default(), |total, report| total.plus(&report))
     });
     let rate = count as f64 / started.elapsed().as_secs_f64();
-    let Report { steps, pushed, crashes, receipts, .. } = total;
-    println!("{steps} steps, {pushed} pushes, {receipts} receipts, {crashes} crashes, {rate:.0} seeds/s");
+    let Report { steps, pushed, crashes, receipts, snapshots, .. } = total;
+    println!(
+        "{steps} steps, {pushed} pushes, {receipts} receipts, {snapshots} snapshots loaded, {crashes} crashes, {rate:.0} seeds/s"
+    );
     let failed = failed.into_inner();
     println!("{count} seeds, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -95,6 +98,8 @@ fn prove() -> ExitCode {
             println!("{protection:?} | quarrel {seed} | {violation}");
         } else if let Some((seed, violation)) = caught(Plan::copies) {
             println!("{protection:?} | copies {seed} | {violation}");
+        } else if let Some((seed, violation)) = caught(Plan::snapshots) {
+            println!("{protection:?} | snapshots {seed} | {violation}");
         } else if let Some((seed, violation)) = caught(Plan::outlaw) {
             println!("{protection:?} | outlaw {seed} | {violation}");
         } else {

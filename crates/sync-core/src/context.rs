@@ -54,15 +54,23 @@ impl Context {
 }
 
 /// Where the local log ends, and how far the app has read it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LocalLog {
     pub(crate) head: LocalCursor,
     pub(crate) app_acked: LocalCursor,
+    /// The newest blob of another device, as far as is known; none is newer.
+    pub(crate) others: LocalCursor,
 }
 
 impl LocalLog {
-    /// The place of the next blob.
+    /// The place of the next blob, which is another device's.
     pub(crate) fn advance(&mut self) -> LocalCursor {
+        self.others = self.advance_own();
+        self.others
+    }
+
+    /// The place of the next blob, which is this device's own: the app knows it already.
+    pub(crate) fn advance_own(&mut self) -> LocalCursor {
         self.head = self.head.next();
         self.head
     }

@@ -10,10 +10,12 @@ mod committing;
 mod copying;
 mod epochs;
 mod hearing;
+mod loading;
 mod meeting;
 mod moving;
 mod receipting;
 mod sending;
+mod snapshots;
 mod standing;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -39,6 +41,7 @@ use crate::{
     roster::{Roster, RosterError},
     seal::Verifier,
     sightings::Sightings,
+    snapshots::Snapshots,
     status::Badge,
     timing::REMOVED_RETRY_MS,
 };
@@ -61,6 +64,8 @@ pub struct Setup {
     pub relays: Vec<RelayId>,
     /// Milliseconds after which the group gets new keys by itself, counted by wall clocks; none for never.
     pub rotate_after_ms: Option<u64>,
+    /// After how many envelopes the app is asked for a snapshot. None for an app that neither makes nor loads any.
+    pub snapshot_after: Option<u64>,
 }
 
 /// One device in one group.
@@ -71,6 +76,7 @@ pub struct Engine {
     inbox: Inbox,
     links: Vec<Link>,
     sightings: Sightings,
+    snapshots: Snapshots,
     receipts: Receipts,
     receipts_seen: receipting::Seen,
     /// What is known of relays that are not in use now.
@@ -94,6 +100,8 @@ pub struct Engine {
     /// What this device is going to do for the group, and when: monotonic milliseconds.
     duty: Option<(committing::Duty, u64)>,
     duty_may_be_due: bool,
+    /// When it is to be looked at again, unless something is heard before. What is due and waits for that wakes nobody.
+    duty_wake_ms: Option<u64>,
     /// The current epoch, if a relay says that its id is over.
     burnt: Option<KeyId>,
     rotate_after_ms: Option<u64>,
@@ -140,7 +148,7 @@ impl Engine {
             identity,
             keys: setup.keys,
             roster,
-            local: LocalLog { head: stored.head_cursor, app_acked: stored.app_acked },
+            local: LocalLog { head: stored.head_cursor, app_acked: stored.app_acked, others: stored.head_cursor },
             rng: rand_chacha::ChaCha20Rng::from_seed(seed),
             verifier: Verifier::default(),
             protections,
@@ -155,12 +163,17 @@ impl Engine {
         let parked = (stored.parked, stored.parked_bytes);
         let receipts = Receipts::open(&me, &context.keys, stored.receipts);
         let inbox = Inbox::open(stored.senders, stored.waiting, parked, &mut context);
+        let after = setup.snapshot_after;
+        let mut snapshots = Snapshots::open(after, stored.snapshots, !inbox.holds_anything(), &context.keys);
+        // Another device's, if this one was that before it was copied.
+        snapshots.own = snapshots.own.filter(|own| own.sender() == me);
         let mut engine = Self {
             context,
             outbox,
             inbox,
             links: Vec::new(),
             sightings: Sightings::open(stored.seen),
+            snapshots,
             receipts,
             receipts_seen: receipting::Seen::default(),
             idle_states: stored.relays.into_iter().collect(),
@@ -177,6 +190,7 @@ impl Engine {
             resealing: None,
             duty: None,
             duty_may_be_due: true,
+            duty_wake_ms: None,
             burnt: None,
             rotate_after_ms: setup.rotate_after_ms,
             removed_retry_ms: REMOVED_RETRY_MS,
@@ -218,6 +232,8 @@ impl Engine {
             Input::Remove { device, rekey } => self.remove(now, device, rekey),
             Input::Rotate => self.rotate(now),
             Input::Leave => self.leave(now),
+            Input::PublishSnapshot { up_to, bytes } => self.publish_snapshot(now, up_to, bytes),
+            Input::SnapshotLoaded { snapshot, taken } => self.snapshot_loaded(now, snapshot, taken),
             Input::Connected { relay, exporter } => {
                 self.on_link(relay, |engine, index| engine.greet(now, index, &exporter))
             }
@@ -244,8 +260,8 @@ impl Engine {
     pub fn wake_at(&self) -> Option<u64> {
         let syncs = self.online && self.adopting.is_none();
         let links = self.links.iter().filter(|_| syncs).filter_map(Link::wake_at);
-        let duty = self.duty.map(|(_, at_ms)| at_ms);
-        links.chain(self.inbox.wake_at()).chain(duty).chain(self.receipt_due_ms()).min()
+        let snapshots = self.loading_due_ms().into_iter().chain(self.snapshots.wake_ms);
+        links.chain(self.inbox.wake_at()).chain(self.duty_wake_ms).chain(self.receipt_due_ms()).chain(snapshots).min()
     }
 
     /// Who this device is by now.
@@ -301,9 +317,13 @@ impl Engine {
         let code = ErrorCode::IdentityReused;
         match input {
             Input::Push { token, .. } => self.actions.push(Action::Reply { token: *token, result: Err(code) }),
-            Input::Admit { .. } | Input::Rename { .. } | Input::Remove { .. } | Input::Rotate | Input::Leave => {
-                self.actions.push(Action::Admitted { result: Err(code) })
-            }
+            Input::Admit { .. }
+            | Input::Rename { .. }
+            | Input::Remove { .. }
+            | Input::Rotate
+            | Input::Leave
+            | Input::PublishSnapshot { .. }
+            | Input::SnapshotLoaded { .. } => self.actions.push(Action::Admitted { result: Err(code) }),
             Input::Forget { .. }
             | Input::AppAck { .. }
             | Input::Connected { .. }
@@ -451,12 +471,16 @@ impl Engine {
         if self.inbox.take_retry_due() {
             self.actions.push(Action::Load(Load::Parked { after: None, bytes: LOAD_BYTES }));
         }
+        self.see_to_loading(now);
         self.see_to_duties(now, caught_up);
         self.pave(now);
         self.pump(now);
         self.retry_receipts();
         self.see_to_heads(now);
         self.see_to_receipts(now);
+        self.note_place(now);
+        self.see_to_need(now);
+        self.send_snapshots(now);
         if self.badge() == Badge::Synced && self.synced_ms.is_none_or(|at| at / 1_000 != now.wall_ms / 1_000) {
             self.synced_ms = Some(now.wall_ms);
         }
@@ -481,6 +505,7 @@ impl Engine {
         let link = &self.links[index];
         let epoch = self.context.keys.get(&under).unwrap_or_else(|| self.context.keys.current());
         let auth = epoch.secret().relay_auth(&link.relay);
+        let snapshots = self.snapshots.after.map_or(0, |_| features::SNAPSHOTS);
         let hello = Hello {
             version: PROTOCOL_VERSION,
             group: auth.relay_group_id(),
@@ -488,7 +513,7 @@ impl Engine {
             last_cursor: link.pulled(),
             log_id: link.state.as_ref().map(|state| state.log_id),
             signature: auth.sign_hello(&self.context.me, &link.relay, exporter).to_vec().into(),
-            features: features::PRESENCE | features::MOVE | features::RECEIPTS,
+            features: features::PRESENCE | features::MOVE | features::RECEIPTS | snapshots,
         };
         self.send(index, [hello.into()]);
     }

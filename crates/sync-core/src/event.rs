@@ -12,7 +12,7 @@ use sync_types::{
     BlobId, DeviceId, DeviceMsg, ErrorCode, LocalCursor, PushId, RelayCursor, RelayId, RelayMsg, Seq, message::Limits,
 };
 
-pub use rows::{HeldRow, Load, ParkedRow, Paved, RelayState, SenderRow, StoreOp, Stored, WaitingRow};
+pub use rows::{HeldRow, Load, ParkedRow, Paved, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow};
 
 use crate::roster::JoinRequest;
 
@@ -112,6 +112,22 @@ pub enum Input {
     /// A person takes this device out of its group. The others are told, and the next of them removes it. Answered as
     /// [`Self::Remove`].
     Leave,
+    /// The app gives its state as a snapshot for those who join later. Answered by [`Action::Admitted`] among the actions of
+    /// this very input.
+    PublishSnapshot {
+        /// Where the local log ended when the state was that; everything of it is acknowledged.
+        up_to: LocalCursor,
+        /// The state, at most [`sync_types::limits::SNAPSHOT_LEN_MAX`] bytes.
+        bytes: Bytes,
+    },
+    /// The app has made the snapshot that [`Event::SnapshotReady`] told of a part of its state, durably, or can't use it.
+    /// Answered by [`Action::Admitted`] among the actions of this very input.
+    SnapshotLoaded {
+        /// Which.
+        snapshot: BlobId,
+        /// Whether it is taken.
+        taken: bool,
+    },
     /// The connection that [`Action::Connect`] asked for is up.
     Connected {
         /// To whom.
@@ -194,8 +210,8 @@ pub enum Action {
         /// What it came to.
         result: Result<Pushed, ErrorCode>,
     },
-    /// Answer whoever fed [`Input::Admit`], [`Input::Rename`], [`Input::Remove`], [`Input::Rotate`] or
-    /// [`Input::Leave`]: the entry is published, or why not.
+    /// Answer whoever fed [`Input::Admit`], [`Input::Rename`], [`Input::Remove`], [`Input::Rotate`], [`Input::Leave`],
+    /// [`Input::PublishSnapshot`] or [`Input::SnapshotLoaded`]: it is done, or why not.
     Admitted {
         /// What it came to.
         result: Result<(), ErrorCode>,
@@ -309,6 +325,34 @@ pub enum Event {
     RelayContradicted {
         /// Which.
         relay: RelayId,
+    },
+    /// It is time for a snapshot of the app's state: whoever joins would have much to read.
+    SnapshotNeeded {
+        /// Where the local log ends now, with everything applied.
+        up_to: LocalCursor,
+    },
+    /// A relay keeps this device's snapshot.
+    SnapshotKept {
+        /// Which.
+        snapshot: BlobId,
+        /// Which relay.
+        relay: RelayId,
+    },
+    /// A snapshot is being fetched.
+    SnapshotProgress {
+        /// Which.
+        snapshot: BlobId,
+        /// Bytes that are here.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
+    /// A snapshot is here for the app to load. [`Input::SnapshotLoaded`] answers it.
+    SnapshotReady {
+        /// Which.
+        snapshot: BlobId,
+        /// Who made it.
+        sender: DeviceId,
     },
     /// Something failed that the caller of no request will hear of.
     Failed {

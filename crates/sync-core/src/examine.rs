@@ -110,7 +110,7 @@ fn open(context: &Context, Candidate { hash, bytes }: Candidate) -> Opened {
         Err(EnvelopeError::TooNew { .. } | EnvelopeError::UnknownKind(_)) => return Opened::TooNew(bytes),
         Err(EnvelopeError::Truncated | EnvelopeError::TooLarge) => return Opened::NotAuthentic,
     };
-    if envelope.header().kind == Kind::Receipt {
+    if matches!(envelope.header().kind, Kind::Receipt | Kind::Snapshot) {
         // Of no log's business: whoever put it there is not its sender.
         return Opened::NotAuthentic;
     }

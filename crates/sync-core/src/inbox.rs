@@ -7,10 +7,12 @@
 //!
 //! Invariant: what [`Inbox`] knows is what the ops it returned say, so a crash forgets both or neither.
 
+mod covering;
 mod parking;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use sync_types::{
     BlobHash, BlobId, DeviceId, Kind, PushId, Seq,
     limits::{HOLES_PER_SENDER_MAX, UNKNOWN_ENVELOPES_MAX, UNKNOWN_SENDERS_MAX, WAITING_PER_SENDER_MAX},
@@ -529,37 +531,43 @@ impl Inbox {
 
     fn apply_control(&mut self, context: &mut Context, now: Now, envelope: &Authentic, effects: &mut Effects) {
         let Some(entry) = &envelope.control else { return };
-        let joined = match context.roster.apply(entry.clone()) {
-            Ok(Change::Known) => return,
-            Ok(Change::Added(joined)) => joined,
-            Ok(Change::Committed) => {
+        match self.apply_entry(context, now, entry, effects) {
+            Ok(()) => {}
+            Err(RosterError::InvalidCommit) => self.dropped.invalid_commits += 1,
+            // A stranger's is nobody's loss.
+            Err(_) if context.roster.standing(&envelope.sender) == Standing::Stranger => {}
+            Err(_) => self.park(Unreadable::malformed(envelope), effects),
+        }
+    }
+
+    /// Learns a roster entry, and what follows from it.
+    fn apply_entry(
+        &mut self,
+        context: &mut Context,
+        now: Now,
+        entry: &Bytes,
+        effects: &mut Effects,
+    ) -> Result<(), RosterError> {
+        let joined = match context.roster.apply(entry.clone())? {
+            Change::Known => return Ok(()),
+            Change::Added(joined) => joined,
+            Change::Committed => {
                 self.commits_due = true;
                 // The same without its boxes may have come before, from whoever let this device in.
                 effects.ops.push(StoreOp::Superseded { entry: without_boxes(entry) });
                 Vec::new()
             }
-            Ok(Change::Leaving) => {
+            Change::Leaving => {
                 // Somebody has to commit that.
                 self.commits_due = true;
                 Vec::new()
             }
-            Ok(Change::Renamed) => {
+            Change::Renamed => {
                 // Somebody has to give a removed device's anew.
                 self.commits_due |= !context.roster.orphaned_names().is_empty();
                 Vec::new()
             }
-            Ok(Change::Waiting | Change::Kept) => Vec::new(),
-            Err(RosterError::InvalidCommit) => {
-                self.dropped.invalid_commits += 1;
-                return;
-            }
-            Err(_) => {
-                // A stranger's is nobody's loss.
-                if context.roster.standing(&envelope.sender) != Standing::Stranger {
-                    self.park(Unreadable::malformed(envelope), effects);
-                }
-                return;
-            }
+            Change::Waiting | Change::Kept => Vec::new(),
         };
         let names = context.roster.take_names_changed();
         effects.ops.push(StoreOp::Roster { entry: entry.clone() });
@@ -573,6 +581,7 @@ impl Inbox {
             effects.events.push(Event::DeviceJoined { device });
             self.drain(context, now, device, effects);
         }
+        Ok(())
     }
 
     /// One row a sender that changed.

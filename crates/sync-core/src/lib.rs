@@ -43,6 +43,8 @@ mod secret;
 mod sightings;
 #[cfg(feature = "test-utils")]
 pub mod sim;
+pub mod snapshot;
+mod snapshots;
 pub mod status;
 pub mod stored;
 mod timing;

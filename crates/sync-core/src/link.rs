@@ -12,6 +12,7 @@
 
 mod moving;
 mod offering;
+mod snapshots;
 mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -153,6 +154,9 @@ pub(crate) struct Link {
     /// It did not take that one, and is asked again then.
     receipt_again_ms: Option<u64>,
 
+    // Snapshots, in this session.
+    kept: snapshots::Kept,
+
     // What others have read of this log.
     compared: Compared,
     /// They are to be asked anew: it is another log, or begun anew.
@@ -202,6 +206,7 @@ impl Link {
             features: 0,
             receipt: (Seq::START, 0),
             receipt_again_ms: None,
+            kept: snapshots::Kept::default(),
             compared: Compared::default(),
             heads_due: state.is_some(),
             protections,
@@ -260,6 +265,7 @@ impl Link {
         self.moving_to = None;
         self.move_again_ms = None;
         self.features = 0;
+        self.forget_snapshots();
         self.heads_due = true;
         self.compared.wait(now.mono_ms, false);
         self.receipt = (Seq::START, 0);
@@ -290,7 +296,11 @@ impl Link {
         };
         let withheld = self.compared.due_ms(self.state.as_ref());
         let again = self.move_again_ms;
-        [retry, self.deadline_ms(), self.tell_at_ms, self.paused_until_ms, withheld, again].into_iter().flatten().min()
+        let kept = self.send_again_ms();
+        [retry, self.deadline_ms(), self.tell_at_ms, self.paused_until_ms, withheld, again, kept]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Something came from the relay: it lives.
@@ -299,7 +309,10 @@ impl Link {
     }
 
     fn owes(&self) -> bool {
-        !self.in_flight.is_empty() || !self.moving.is_empty() || (self.pull_id.is_some() && !self.is_caught_up())
+        !self.in_flight.is_empty()
+            || !self.moving.is_empty()
+            || self.is_asked()
+            || (self.pull_id.is_some() && !self.is_caught_up())
     }
 
     pub(crate) fn next_id(&mut self) -> RequestId {
@@ -412,6 +425,11 @@ impl Link {
         self.page_seen = false;
         self.owed_since_ms.get_or_insert(now.mono_ms);
         Some(DeviceMsg::Pull(pull))
+    }
+
+    /// The log is asked for, and what comes of it is taken.
+    pub(crate) fn reads(&self) -> bool {
+        self.pull_id.is_some()
     }
 
     pub(crate) fn is_pull(&self, id: RequestId) -> bool {

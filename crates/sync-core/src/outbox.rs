@@ -102,7 +102,7 @@ impl Outbox {
             seq,
             hash,
             kind,
-            cursor: (kind == Kind::Data).then(|| context.local.advance()),
+            cursor: (kind == Kind::Data).then(|| context.local.advance_own()),
             push_id,
             time_ms: now.wall_ms,
             held_ms: now.wall_ms,

@@ -78,11 +78,17 @@ pub enum Protection {
     CopySealedAgain,
     /// What was sealed under two identities is handed out once.
     CopiesKnownAgain,
+    /// What a snapshot covers counts as held once the app has taken it.
+    SnapshotCovers,
+    /// A snapshot is of a place at which nothing waits, so that the rows it covers are all in it.
+    SnapshotSettled,
+    /// A relay drops what snapshots cover once every device has it.
+    CoveredByAll,
 }
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -120,6 +126,9 @@ impl Protection {
         Self::CopyNoticed,
         Self::CopySealedAgain,
         Self::CopiesKnownAgain,
+        Self::SnapshotCovers,
+        Self::SnapshotSettled,
+        Self::CoveredByAll,
     ];
 }
 

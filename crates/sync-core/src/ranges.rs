@@ -7,6 +7,13 @@ use sync_types::Seq;
 pub(crate) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
+    /// One run; nothing if the ends are the wrong way round.
+    pub(crate) fn run(first: Seq, last: Seq) -> Self {
+        let mut ranges = Self::default();
+        ranges.insert_run(first.get(), last.get());
+        ranges
+    }
+
     /// From stored runs. Runs that are out of order are taken apart and put in their place.
     pub(crate) fn from_runs(runs: &[(Seq, Seq)]) -> Self {
         let mut ranges = Self::default();
@@ -70,6 +77,28 @@ impl Ranges {
         })
     }
 
+    /// What is in both.
+    pub(crate) fn both(&self, other: &Self) -> Self {
+        let mut both = Self::default();
+        for &(first, last) in &self.0 {
+            for &(begin, end) in other.0.iter().filter(|(begin, end)| *begin <= last && *end >= first) {
+                both.insert_run(first.max(begin), last.min(end));
+            }
+        }
+        both
+    }
+
+    /// What is in either.
+    pub(crate) fn either(mut self, other: &Self) -> Self {
+        other.0.iter().for_each(|&(first, last)| self.insert_run(first, last));
+        self
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Forgets the lowest run.
     pub(crate) fn drop_first_run(&mut self) {
         if !self.0.is_empty() {
@@ -110,6 +139,12 @@ mod tests {
                     .map(|_| random() % 40 + 1)
                     .map(|number| ((Seq::new(number), Seq::new(number)), number))
                     .unzip();
+                let others = Ranges::from_runs(&other);
+                let members = |ranges: &Ranges| {
+                    (0..99).filter(|number| ranges.contains(Seq::new(*number))).collect::<BTreeSet<_>>()
+                };
+                assert_eq!(members(&ranges.both(&others)), &model & &other_model);
+                assert_eq!(members(&ranges.clone().either(&others)), &model | &other_model);
                 let beyond = model.difference(&other_model).next().map(|number| Seq::new(*number));
                 assert_eq!(ranges.first_beyond(&Ranges::from_runs(&other)), beyond);
             }

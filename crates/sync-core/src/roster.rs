@@ -465,6 +465,15 @@ impl Roster {
         self.history.grounds(&self.family())
     }
 
+    /// Whether everybody else is known to have heard of every removal: from then on nobody says any more that more of a
+    /// removed device's counts than is known here.
+    pub(crate) fn has_heard_of_removals(&self, me: &DeviceId) -> bool {
+        // A kit holds nothing and says nothing.
+        let others = self.members.values().filter(|member| member.device != *me && !member.is_kit);
+        let others = others.map(|member| &member.device);
+        self.removed().is_empty() || self.history.is_settled(others, &self.sealed_under)
+    }
+
     /// The epochs whose secrets `me` must not hand to these devices. A commit that turned out to be void took one of them
     /// out; that may be wrong as long as there may be commits which nobody here has heard of.
     pub(crate) fn withheld_from(&self, me: &DeviceId, is_one: impl Fn(&DeviceId) -> bool) -> BTreeSet<KeyId> {

@@ -184,7 +184,8 @@ fn associated_data(header: &[u8; HEADER_LEN], group: &GroupId) -> [u8; HEADER_LE
 fn signed_message(group: &GroupId, kind: Kind, bytes: &[u8]) -> Vec<u8> {
     let purpose = match kind {
         Kind::Receipt => Purpose::Receipt,
-        Kind::Data | Kind::Control | Kind::Snapshot | Kind::ContentManifest => Purpose::Envelope,
+        Kind::Snapshot => Purpose::Snapshot,
+        Kind::Data | Kind::Control | Kind::ContentManifest => Purpose::Envelope,
     };
     sign::message(purpose, group.as_bytes(), &[bytes])
 }

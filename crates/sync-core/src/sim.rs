@@ -32,6 +32,7 @@ mod plan;
 mod receipts;
 mod relay;
 mod removals;
+mod snapshots;
 mod story;
 mod wires;
 mod world;

@@ -80,6 +80,21 @@ pub struct RelayStatus {
     pub contradictions: Vec<Contradiction>,
 }
 
+/// A snapshot that is being fetched, or waits for the app to load it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loading {
+    /// Which.
+    pub snapshot: BlobId,
+    /// Who made it.
+    pub sender: DeviceId,
+    /// Bytes that are here.
+    pub done: u64,
+    /// Of so many.
+    pub total: u64,
+    /// It is complete, and the app was told.
+    pub ready: bool,
+}
+
 /// Everything an app may want to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -99,6 +114,8 @@ pub struct Status {
     pub head_cursor: LocalCursor,
     /// The relays, in order of preference.
     pub relays: Vec<RelayStatus>,
+    /// The snapshot that is being loaded.
+    pub loading: Option<Loading>,
     /// Unix milliseconds when the badge last was [`Badge::Synced`] since this engine was opened.
     pub synced_ms: Option<u64>,
     /// This installation's identity is in use elsewhere, and the group has no room for one more device; it pushes no more.

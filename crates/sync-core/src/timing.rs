@@ -38,6 +38,16 @@ pub(crate) const HURRY_MS: u64 = 1_000;
 /// What any member may do for the group, those who joined later leave to those who joined earlier for so long, each
 /// for the ones ahead of it: two who commit at once make work for everybody.
 pub(crate) const DUTY_STEP_MS: u64 = 3_000;
+/// The same for snapshots, which are more work and less urgent.
+pub(crate) const SNAPSHOT_STEP_MS: u64 = 60_000;
+/// An app that was asked for a snapshot and made none is asked again after this.
+pub(crate) const SNAPSHOT_AGAIN_MS: u64 = 600_000;
+/// How long a device that has nothing waits for the next part of a snapshot, before it reads the logs.
+pub(crate) const SNAPSHOT_PATIENCE_MS: u64 = 60_000;
+/// So long after everybody is known to have heard of a removal, whoever held more of the removed device's has said so.
+pub(crate) const REMOVAL_HEARD_MS: u64 = 60_000;
+/// How long a snapshot that is being loaded is waited for that no relay in reach offers any more.
+pub(crate) const SNAPSHOT_ALONE_MS: u64 = 30_000;
 /// A newcomer's keys are its inviter's to hand over for so long.
 pub(crate) const COVER_MS: u64 = 20_000;
 

@@ -209,3 +209,27 @@ fn a_wrong_code_opens_nothing() {
     let code: KitCode = paper.code.to_text().parse().expect("a code");
     assert_eq!(Kit::open(&paper.text, &code).expect("opens").device_id(), paper.device);
 }
+
+#[test]
+fn where_the_front_of_a_log_is_gone_the_roster_comes_with_a_snapshot() {
+    let mut net = Story::with_snapshots(2, 1, 1_000);
+    let mut blobs = vec![net.push(0)];
+    let paper = net.export_kit(0);
+    for device in [1, 0] {
+        net.rotate(1);
+        net.rest();
+        blobs.push(net.push(device));
+        net.rest();
+        net.make_snapshot(device);
+        net.rest();
+    }
+    blobs.push(net.push(0));
+    net.rest();
+    let before = net.on_relay(0);
+    net.clean_up(0);
+    assert!(net.on_relay(0) + 4 < before, "what said who belongs to the group is gone as well");
+    lose_all(&mut net);
+    let device = net.import_kit(&paper, &[0]).expect("gets in");
+    let log = reads(&mut net, device);
+    assert_eq!([net.taken(device), log].concat(), blobs);
+}

@@ -61,6 +61,13 @@ fn the_guarantees_hold_on_the_next_five_hundred_seeds() {
 }
 
 #[test]
+fn a_hundred_seeds_of_snapshots_are_clean() {
+    let failed: Vec<_> =
+        (0..100).filter_map(|seed| sim::run(Plan::snapshots(seed)).err().map(|it| (seed, it))).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[test]
 fn a_seed_replays_one_run_exactly() {
     for seed in [3, 29, 126] {
         assert_eq!(sim::run(Plan::random(seed)), sim::run(Plan::random(seed)));
@@ -99,6 +106,7 @@ fn every_protection_is_missed_when_it_is_gone() {
         let (plan, seed): (fn(u64) -> Plan, _) = match cell.split_once(' ') {
             Some(("quarrel", seed)) => (Plan::quarrel, seed),
             Some(("copies", seed)) => (Plan::copies, seed),
+            Some(("snapshots", seed)) => (Plan::snapshots, seed),
             Some(("outlaw", seed)) => (Plan::outlaw, seed),
             Some(_) | None => (Plan::random, cell),
         };

@@ -100,6 +100,8 @@ codes! {
     IdleTimeout = 20, "idle_timeout", Retry, "the connection was silent for too long; connecting again by itself";
     /// The group is known by another id now.
     GroupMoved = 21, "group_moved", Retry, "the group has new keys; connecting again with them by itself";
+    /// A snapshot that covers less than the newest.
+    SnapshotOutdone = 22, "snapshot_outdone", FixInput, "the relay has a snapshot that covers more than this one; make a new one when it is worth it";
     // Mailboxes.
     /// No mailbox of that name.
     InviteNotFound = 40, "invite_not_found", FixInput, "no invite with this code; check the code, or ask for a new one (a code lives ten minutes and works once)";
@@ -166,6 +168,13 @@ codes! {
     NotSafeToLeave = 138, "not_safe_to_leave", AskPerson, "something here is on no other device or relay yet, or this is the group's last device; wait until it is synced, or leave with force and lose it";
     /// No such device.
     DeviceUnknown = 128, "device_unknown", FixInput, "no device of this group has that id; the list of devices has all of them";
+    // Snapshots.
+    /// A snapshot of a state that this device's log was not in.
+    SnapshotOutdated = 141, "snapshot_outdated", FixInput, "this is not where the local log ends; apply and acknowledge what is there, and make the snapshot anew";
+    /// A snapshot over the limit.
+    SnapshotTooLarge = 142, "snapshot_too_large", FixInput, "the snapshot is too large; the limit is 32 MiB";
+    /// There is none to load, or not that one.
+    NoSnapshot = 143, "no_snapshot", FixInput, "there is no snapshot to load; what is in the local log is all there is";
     // Pairing.
     /// Not a code.
     InvalidCode = 130, "invalid_code", FixInput, "this is neither a pairing code, which has sixteen letters and digits like ABCD-EFGH-JKMN-PQRS, nor a whole invite link";

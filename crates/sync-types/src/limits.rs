@@ -135,6 +135,17 @@ pub const RECEIPTS_MAX: usize = 32;
 /// Receipts that a relay keeps of one group: the newest of each member. One more takes the oldest's place.
 pub const RECEIPTS_KEPT_MAX: usize = MEMBERS_MAX;
 
+/// Largest snapshot, in bytes of what the app gave.
+pub const SNAPSHOT_LEN_MAX: usize = 32 * MIB;
+/// Parts of one: the app's bytes in the largest pieces that an envelope takes, and the roster.
+pub const SNAPSHOT_PARTS_MAX: usize = SNAPSHOT_LEN_MAX / PAYLOAD_LEN_MAX + 8;
+/// Runs of missing sequence numbers that one snapshot names, of all senders together.
+pub const SNAPSHOT_HOLES_MAX: usize = 4_096;
+/// Snapshots that a relay keeps of one group: should the newest be of no use, there is the one before.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// Seconds that a part is kept which no snapshot names yet.
+pub const SNAPSHOT_PART_TTL_S: u64 = 3_600;
+
 /// A relay's defaults, each changed in its configuration.
 pub mod relay_defaults {
     /// Largest payload, in bytes; an envelope may have [`super::ENVELOPE_OVERHEAD_MAX`] more.

@@ -2,7 +2,7 @@
 //!
 //! A message with an answer starts with a [`RequestId`] that the answer repeats; requests are pipelined. Which
 //! number stands for which message is fixed for ever: 01–03 greeting, 10–11 push, 20–25 pull, 30–31 presence,
-//! 32–34 receipts, 40 delete, 50–51 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers,
+//! 32–34 receipts, 35–38 snapshots, 40 delete, 50–51 move, 60–6F mailbox (see [`crate::mailbox`]), 70–7F reserved for wake tokens and peers,
 //! FF error.
 
 use bytes::Bytes;
@@ -12,7 +12,9 @@ use crate::{
     cursor::RelayCursor,
     frame::{DecodeError, RawFrame, encode_frame},
     id::{AuthPublic, BlobId, DeviceId, LogId, RelayGroupId, RelayId, RequestId, Run},
-    limits::{MEMBERS_MAX, MOVE_OVER_MAX, MOVED_PACKAGES_MAX, PAGE_ROWS_MAX, RECEIPTS_MAX},
+    limits::{
+        MEMBERS_MAX, MOVE_OVER_MAX, MOVED_PACKAGES_MAX, PAGE_ROWS_MAX, RECEIPTS_MAX, SNAPSHOT_PARTS_MAX, SNAPSHOTS_KEPT,
+    },
     wire::{AtMost, message},
 };
 
@@ -92,6 +94,8 @@ pub mod features {
     pub const MOVE: u64 = 2;
     /// [`super::Receipt`] and [`super::Receipts`].
     pub const RECEIPTS: u64 = 4;
+    /// [`super::Snapshot`] and [`super::Snapshots`].
+    pub const SNAPSHOTS: u64 = 8;
 }
 
 message! {
@@ -342,6 +346,68 @@ message! {
 }
 
 message! {
+    /// Keep this part of a snapshot that is on its way. Without a [`Snapshot`] that names it, it does not stay.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct SnapshotPart {
+        /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
+        pub id: RequestId,
+        /// An envelope of kind [`crate::Kind::Snapshot`], the device's own. Repeating it is harmless.
+        ///
+        /// A relay needs it to keep it; what it can read of it is below.
+        pub envelope: Bytes,
+    }
+}
+
+message! {
+    /// A snapshot whose parts are all there: from now on it is the newest, and the oldest of more than
+    /// [`SNAPSHOTS_KEPT`] makes room. It and its parts are read by GET. It is in no log.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Snapshot {
+        /// Repeated by the answer.
+        ///
+        /// A relay needs it to say which request it answers.
+        pub id: RequestId,
+        /// Its manifest: an envelope of kind [`crate::Kind::Snapshot`], the device's own. Repeating it is harmless.
+        ///
+        /// A relay needs it to hand it out; what it can read of it is below.
+        pub envelope: Bytes,
+        /// Its parts, in any order.
+        ///
+        /// A relay needs it to see that they are there, and to let go of them together.
+        pub parts: AtMost<SNAPSHOT_PARTS_MAX, BlobId>,
+        /// Whoever loads it needs no row up to here; 0 if nothing is known of this log.
+        ///
+        /// A relay needs it to drop those rows once a newer snapshot covers them too, and every device has them.
+        pub covers: RelayCursor,
+        /// The device's run up to and with that row. One that differs from the relay's is answered `log_forked`.
+        ///
+        /// A relay needs it to see that its log is the one that is covered.
+        pub run: Run,
+    }
+}
+
+message! {
+    /// The snapshots that the relay keeps of the group, by the ids of their manifests, the newest last. Sent at the
+    /// beginning of a session and when that changes, to a device that understands it; each replaces the one before.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Snapshots {
+        /// See [`Get`].
+        pub manifests: AtMost<SNAPSHOTS_KEPT, BlobId>,
+    }
+}
+
+message! {
+    /// A snapshot, or a part of one, is on the relay's disk.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct SnapshotAck {
+        /// The request's.
+        pub id: RequestId,
+    }
+}
+
+message! {
     /// A refusal. Its text is the code's own: none travels.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Refused {
@@ -497,6 +563,10 @@ messages! {
         Get = 0x24,
         /// See [`Receipt`].
         Receipt = 0x32,
+        /// See [`SnapshotPart`].
+        SnapshotPart = 0x35,
+        /// See [`Snapshot`].
+        Snapshot = 0x36,
         /// See [`Move`].
         Move = 0x50,
     }
@@ -525,6 +595,10 @@ messages! {
         Receipts = 0x33,
         /// See [`ReceiptAck`].
         ReceiptAck = 0x34,
+        /// See [`Snapshots`].
+        Snapshots = 0x37,
+        /// See [`SnapshotAck`].
+        SnapshotAck = 0x38,
         /// See [`MoveAck`].
         MoveAck = 0x51,
         /// See [`Refused`].

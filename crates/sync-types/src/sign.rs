@@ -17,6 +17,8 @@ pub enum Purpose {
     Move,
     /// A device says how far it has come. Its own purpose, so that no log takes it for an envelope, nor the other way round.
     Receipt,
+    /// A device seals a snapshot, or a part of one. Its own purpose for the same reason.
+    Snapshot,
 }
 
 impl Purpose {
@@ -29,6 +31,7 @@ impl Purpose {
             Self::Commit => "0k-sync/1 commit",
             Self::Move => "0k-sync/1 move",
             Self::Receipt => "0k-sync/1 receipt",
+            Self::Snapshot => "0k-sync/1 snapshot",
         }
     }
 }

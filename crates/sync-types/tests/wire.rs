@@ -9,11 +9,12 @@ use sync_types::{
     envelope::{HEADER_LEN, NONCE_LEN},
     frame::{DecodeError, FrameError},
     invite::MailboxName,
-    limits::{FRAME_LEN_MAX, MOVE_OVER_MAX, PROTOCOL_VERSION, RECEIPTS_MAX},
+    limits::{FRAME_LEN_MAX, MOVE_OVER_MAX, PROTOCOL_VERSION, RECEIPTS_MAX, SNAPSHOTS_KEPT},
     mailbox::{self, MailboxReply, MailboxRequest, Token},
     message::{
         Ack, Gap, Get, Got, Hello, Left, Limits, Move, MoveAck, Moved, Notify, Over, Page, Presence, Pull, Push,
-        PushAck, Receipt, ReceiptAck, Receipts, Refused, Row, RowKind, Welcome,
+        PushAck, Receipt, ReceiptAck, Receipts, Refused, Row, RowKind, Snapshot, SnapshotAck, SnapshotPart, Snapshots,
+        Welcome,
     },
     wire::AtMost,
 };
@@ -232,6 +233,41 @@ fn telling_how_far_a_device_has_come() {
     assert_wire!(RelayMsg, ReceiptAck { id: 9 }, "34 91 09       # RECEIPT_ACK, 1 field: id");
     let frame = RelayMsg::from(Receipts { envelopes: AtMost(vec![Bytes::new(); RECEIPTS_MAX + 1]) }).to_frame();
     assert_eq!(RelayMsg::from_frame(&raw(&frame)), Err(DecodeError::Malformed { kind: 0x33 }));
+}
+
+#[test]
+fn snapshots() {
+    assert_wire!(
+        DeviceMsg,
+        SnapshotPart { id: 9, envelope: Bytes::from_static(b"sealed") },
+        "35 92 09       # SNAPSHOT_PART, 2 fields: id
+         c406 7365616c6564 # envelope"
+    );
+    assert_wire!(
+        DeviceMsg,
+        Snapshot {
+            id: 9,
+            envelope: Bytes::from_static(b"sealed"),
+            parts: AtMost(vec![BlobId::from_bytes([0xB1; 16]), BlobId::from_bytes([0xB2; 16])]),
+            covers: RelayCursor::new(8),
+            run: Run::from_bytes([0x5C; 32]),
+        },
+        "36 95 09       # SNAPSHOT, 5 fields: id
+         c406 7365616c6564 # manifest
+         92 c410 b1*16 c410 b2*16 # two parts
+         08             # covers
+         c420 5c*32     # run"
+    );
+    assert_wire!(
+        RelayMsg,
+        Snapshots { manifests: AtMost(vec![BlobId::from_bytes([0xB1; 16])]) },
+        "37 91          # SNAPSHOTS, 1 field
+         91 c410 b1*16  # one manifest"
+    );
+    assert_wire!(RelayMsg, SnapshotAck { id: 9 }, "38 91 09       # SNAPSHOT_ACK, 1 field: id");
+    let three = AtMost(vec![BlobId::from_bytes([0xB1; 16]); SNAPSHOTS_KEPT + 1]);
+    let frame = RelayMsg::from(Snapshots { manifests: three }).to_frame();
+    assert_eq!(RelayMsg::from_frame(&raw(&frame)), Err(DecodeError::Malformed { kind: 0x37 }));
 }
 
 fn over(package: &'static [u8]) -> Over {

@@ -95,7 +95,7 @@ pub(crate) async fn hello(relay: &State, peer: &Peer, from: Address, hello: Hell
         floor_cursor: end.floor_cursor,
         pending_count: end.cursor.get().saturating_sub(read.max(end.floor_cursor).get()),
         limits: relay.limits(),
-        features: features::PRESENCE | features::MOVE | features::RECEIPTS,
+        features: features::PRESENCE | features::MOVE | features::RECEIPTS | features::SNAPSHOTS,
     };
     let member = Member { device, log, head, entered_at: end.cursor, features: hello.features, _pass: pass };
     Ok(Answer::Welcome(member, welcome))

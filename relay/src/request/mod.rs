@@ -7,4 +7,5 @@ pub(crate) mod moving;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod receipt;
+pub(crate) mod snapshot;
 pub(crate) mod write;

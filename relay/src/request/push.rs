@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use sync_types::{
     BlobId, Envelope, EnvelopeError, ErrorCode, Kind, RelayMsg, RequestId,
     limits::ENVELOPE_OVERHEAD_MAX,
@@ -35,20 +36,12 @@ pub(crate) struct Checked {
 pub(crate) async fn check(session: &Session, push: Push) -> Result<Checked, Refusal> {
     let relay = &session.relay;
     session.admit(Instant::now())?;
-    let envelope = Envelope::parse(push.envelope).map_err(|error| match error {
-        EnvelopeError::TooLarge => ErrorCode::BlobTooLarge,
-        EnvelopeError::TooNew { .. } => ErrorCode::Unsupported,
-        EnvelopeError::Truncated | EnvelopeError::UnknownKind(_) => ErrorCode::BadEnvelope,
-    })?;
-    if envelope.header().kind == Kind::Receipt {
-        // In no log: see RECEIPT.
+    let envelope = parse(relay, push.envelope)?;
+    if let Kind::Receipt | Kind::Snapshot = envelope.header().kind {
+        // In no log: see RECEIPT and SNAPSHOT.
         return Err(ErrorCode::BadEnvelope.into());
     }
-    let len = envelope.as_bytes().len();
-    if len as u64 > relay.config.storage.max_blob_size + ENVELOPE_OVERHEAD_MAX as u64 {
-        return Err(ErrorCode::BlobTooLarge.into());
-    }
-    let room = session.room(len).await?;
+    let room = session.room(envelope.as_bytes().len()).await?;
     let now_ms = wall_ms();
     let header = envelope.header();
     let blob = NewBlob {
@@ -63,6 +56,17 @@ pub(crate) async fn check(session: &Session, push: Push) -> Result<Checked, Refu
         session.own().begin(blob.blob_id);
     }
     Ok(Checked { id: push.id, blob, room })
+}
+
+/// An envelope no larger than this relay takes.
+pub(super) fn parse(relay: &State, bytes: Bytes) -> Result<Envelope, ErrorCode> {
+    let envelope = Envelope::parse(bytes).map_err(|error| match error {
+        EnvelopeError::TooLarge => ErrorCode::BlobTooLarge,
+        EnvelopeError::TooNew { .. } => ErrorCode::Unsupported,
+        EnvelopeError::Truncated | EnvelopeError::UnknownKind(_) => ErrorCode::BadEnvelope,
+    })?;
+    let len_max = relay.config.storage.max_blob_size + ENVELOPE_OVERHEAD_MAX as u64;
+    if envelope.as_bytes().len() as u64 > len_max { Err(ErrorCode::BlobTooLarge) } else { Ok(envelope) }
 }
 
 /// Appends what was checked, all at once, and answers it.

@@ -1,6 +1,7 @@
 //! What every store must do, as one suite that each backend's tests run.
 
 pub(crate) mod moving;
+pub(crate) mod snapshots;
 
 use std::{ops::AsyncFn, sync::Arc, time::Duration};
 
@@ -96,6 +97,8 @@ async fn sweep(store: &dyn Store, time_ms: u64, devices_before_ms: u64) -> Swept
         let swept = store.sweep(Sweep { clock, devices_before_ms, vacuum: true }).await.expect("the store works");
         all.expired += swept.expired;
         all.dropped += swept.dropped;
+        all.covered += swept.covered;
+        all.parts += swept.parts;
         all.devices += swept.devices;
         all.groups += swept.groups;
         all.packages += swept.packages;

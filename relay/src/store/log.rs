@@ -60,6 +60,8 @@ pub(crate) struct GroupLog {
     tail: Mutex<Tail>,
     /// How often a receipt was written.
     pub(crate) receipts: watch::Sender<u64>,
+    /// The snapshots that are kept, by the ids of their manifests: the newest last.
+    pub(crate) snapshots: watch::Sender<Vec<BlobId>>,
     /// True once the group is known by another id.
     over: watch::Sender<bool>,
 }
@@ -73,6 +75,7 @@ impl GroupLog {
             head: watch::Sender::new(head),
             tail: Mutex::default(),
             receipts: watch::Sender::default(),
+            snapshots: watch::Sender::default(),
             over: watch::Sender::default(),
         }
     }

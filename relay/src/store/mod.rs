@@ -106,6 +106,28 @@ pub(crate) struct NewBlob {
     pub(crate) expires_ms: Option<u64>,
 }
 
+/// A part of a snapshot that is on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct NewPart {
+    pub(crate) blob_id: BlobId,
+    pub(crate) envelope: Bytes,
+    pub(crate) now_ms: u64,
+}
+
+/// A snapshot whose parts should be there.
+#[derive(Clone, Debug)]
+pub(crate) struct NewSnapshot {
+    pub(crate) blob_id: BlobId,
+    /// Its manifest.
+    pub(crate) envelope: Bytes,
+    pub(crate) parts: Vec<BlobId>,
+    /// Whoever loads it needs no row up to here.
+    pub(crate) covers: RelayCursor,
+    /// The run up to and with that row, as its device knows it.
+    pub(crate) run: Run,
+    pub(crate) now_ms: u64,
+}
+
 /// Where an envelope stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Appended {
@@ -165,6 +187,10 @@ pub(crate) struct Sweep {
 pub(crate) struct Swept {
     pub(crate) expired: u64,
     pub(crate) dropped: u64,
+    /// How many of those had not expired, but were covered by snapshots.
+    pub(crate) covered: u64,
+    /// Parts that no snapshot came for.
+    pub(crate) parts: u64,
     pub(crate) devices: u64,
     pub(crate) groups: u64,
     /// Packages of ids that are over.
@@ -184,7 +210,7 @@ pub(crate) struct ClockMark {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) groups: u64,
-    /// Envelopes, expired ones not counted.
+    /// Envelopes in logs, expired ones not counted.
     pub(crate) blobs: u64,
     /// Bytes of the database in use.
     pub(crate) db_bytes: u64,
@@ -249,7 +275,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// The run up to and with a row, if the row is there.
     async fn run_at(&self, log: &GroupLog, cursor: RelayCursor) -> Result<Option<Run>, StoreError>;
 
-    /// One envelope, if it is there and its time is not over.
+    /// One envelope, if it is there and its time is not over: a row's, or a snapshot's.
     async fn get(&self, log: &GroupLog, blob_id: BlobId, now_ms: u64) -> Result<Option<Bytes>, StoreError>;
 
     /// Notes how far a device has read. Not awaited: it is on disk within seconds.
@@ -266,6 +292,19 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Receipts of other devices than this one, those that came after the last that was told; as many as fit a message.
     async fn receipts(&self, log: &GroupLog, device: &DeviceId, told: u64) -> Result<ToldReceipts, StoreError>;
+
+    /// Keeps a part of a snapshot until one names it, or for a while; `group_full` or `storage_full` if there is no room.
+    /// Resolves once it is on disk.
+    async fn keep_part(&self, log: &Arc<GroupLog>, part: NewPart) -> Result<Result<(), ErrorCode>, StoreError>;
+
+    /// Makes a snapshot the group's newest, and lets go of the oldest if they are more than are kept; the log's `snapshots`
+    /// say so. `not_found` if a part is not there, `log_forked` if the row that it covers up to is not there or has another
+    /// run, `snapshot_outdone` if the newest covers more, `group_full` or `storage_full`. Resolves once it is on disk.
+    async fn publish_snapshot(
+        &self,
+        log: &Arc<GroupLog>,
+        snapshot: NewSnapshot,
+    ) -> Result<Result<(), ErrorCode>, StoreError>;
 
     /// Cleans up, one bounded step.
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError>;

@@ -377,7 +377,7 @@ impl Line {
             match self.hear().await {
                 Some(RelayMsg::PushAck(ack)) if ack.id == pushed => return Ok(ack),
                 Some(RelayMsg::Refused(refused)) if refused.id == pushed => return Err(refused.error()),
-                Some(RelayMsg::Page(_) | RelayMsg::Notify(_)) => {}
+                Some(RelayMsg::Page(_) | RelayMsg::Notify(_) | RelayMsg::Snapshots(_)) => {}
                 other => panic!("not an answer to a push: {other:?}"),
             }
         }
@@ -400,7 +400,7 @@ impl Line {
         loop {
             match self.hear().await {
                 Some(RelayMsg::Page(page)) => return page,
-                Some(RelayMsg::PushAck(_) | RelayMsg::Notify(_)) => {}
+                Some(RelayMsg::PushAck(_) | RelayMsg::Notify(_) | RelayMsg::Snapshots(_)) => {}
                 other => panic!("not a page: {other:?}"),
             }
         }
@@ -424,10 +424,13 @@ impl Line {
     pub async fn get(&mut self, blob_id: BlobId) -> Result<Bytes, ErrorCode> {
         let id = self.id();
         self.say(Get { id, blob_id }).await;
-        match self.hear().await {
-            Some(RelayMsg::Got(got)) => Ok(got.envelope),
-            Some(RelayMsg::Refused(refused)) => Err(refused.error()),
-            other => panic!("not an answer to a get: {other:?}"),
+        loop {
+            match self.hear().await {
+                Some(RelayMsg::Got(got)) => return Ok(got.envelope),
+                Some(RelayMsg::Refused(refused)) => return Err(refused.error()),
+                Some(RelayMsg::Snapshots(_)) => {}
+                other => panic!("not an answer to a get: {other:?}"),
+            }
         }
     }
 

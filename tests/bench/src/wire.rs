@@ -155,6 +155,7 @@ impl Session {
                 RelayMsg::Notify(_)
                 | RelayMsg::Presence(_)
                 | RelayMsg::Receipts(_)
+                | RelayMsg::Snapshots(_)
                 | RelayMsg::Moved(_)
                 | RelayMsg::MoveAck(_) => {}
                 RelayMsg::Refused(refused) => return Err(format!("refused: {}", refused.error().name()).into()),
@@ -162,7 +163,8 @@ impl Session {
                 | RelayMsg::Page(_)
                 | RelayMsg::Gap(_)
                 | RelayMsg::Got(_)
-                | RelayMsg::ReceiptAck(_) => {
+                | RelayMsg::ReceiptAck(_)
+                | RelayMsg::SnapshotAck(_) => {
                     return Err("the relay says what it was not asked for".into());
                 }
             }

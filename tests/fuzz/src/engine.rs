@@ -73,6 +73,7 @@ impl Device {
             kem: Arc::clone(&members.kem),
             keys: Arc::clone(&members.keys),
             rotate_after_ms: None,
+            snapshot_after: Some(1),
             relays: relays.iter().map(|relay| relay.id).collect(),
         };
         // Another seed at every start, as the shell would: one seed twice would seal one name twice.
@@ -256,6 +257,10 @@ impl Device {
             | Event::DeviceRemoved { .. }
             | Event::KeyRotated
             | Event::ReceivedBy { .. }
+            | Event::SnapshotNeeded { .. }
+            | Event::SnapshotKept { .. }
+            | Event::SnapshotProgress { .. }
+            | Event::SnapshotReady { .. }
             | Event::RelayRegressed { .. }
             | Event::RelayContradicted { .. }
             | Event::Failed { .. } => {}

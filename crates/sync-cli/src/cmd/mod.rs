@@ -16,6 +16,7 @@ mod relay;
 mod remove_device;
 mod rename_device;
 mod rotate_key;
+mod snapshot;
 mod status;
 mod sync;
 mod watch;
@@ -39,7 +40,8 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
     match cli.command {
         Command::Init(args) => init::run(profile, args, output).await,
         Command::Pair(args) => {
-            with_client(&profile, Net::Used, async |client| pair::run(client, args, output).await).await
+            let options = if args.snapshot { snapshot::options() } else { OpenOptions::default() };
+            with_options(&profile, options, async |client| pair::run(client, args, output).await).await
         }
         Command::Push(args) => {
             with_client(&profile, Net::Used, async |client| push::run(client, args, output).await).await
@@ -82,6 +84,10 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::ImportKit(args) => {
             with_client(&profile, Net::Used, async |client| import_kit::run(client, &args, output).await).await
         }
+        Command::Snapshot(command) => {
+            let options = snapshot::options();
+            with_options(&profile, options, async |client| snapshot::run(client, &command, output).await).await
+        }
         Command::LeaveGroup(args) => {
             with_client(&profile, Net::Used, async |client| leave_group::run(client, &args, output).await).await
         }
@@ -114,6 +120,14 @@ async fn with_client(
     command: impl AsyncFnOnce(&SyncClient) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let options = OpenOptions { auto_connect: net == Net::Used, ..OpenOptions::default() };
+    with_options(profile, options, command).await
+}
+
+async fn with_options(
+    profile: &Path,
+    options: OpenOptions,
+    command: impl AsyncFnOnce(&SyncClient) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let client = SyncClient::open(profile, options).await?;
     let done = tokio::select! {
         done = command(&client) => done,

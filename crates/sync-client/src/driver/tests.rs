@@ -58,6 +58,7 @@ impl Rig {
             current: watch::Sender::new(Current { device_id: membership.device, keys: Arc::new(keys.share()) }),
             keys: Arc::new(keys),
             rotate_after: None,
+            snapshot_after: None,
             online: false,
             shown: shown.clone(),
             events: broadcast::Sender::new(64),

@@ -72,6 +72,12 @@ impl Turn {
             if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) | StoreOp::Adopt { row, .. } | StoreOp::Take(row) = op {
                 self.bytes += row.envelope.len();
             }
+            if let StoreOp::SnapshotPart { envelope, .. } = op {
+                self.bytes += envelope.len();
+            }
+            if let StoreOp::Snapshot { parts, .. } = op {
+                self.bytes += parts.iter().map(|(_, part)| part.len()).sum::<usize>();
+            }
         }
         self.ops.extend(ops);
     }
@@ -97,6 +103,9 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
         | StoreOp::Roster { .. }
         | StoreOp::Seen { .. }
         | StoreOp::Receipt { .. }
-        | StoreOp::Superseded { .. } => None,
+        | StoreOp::Superseded { .. }
+        | StoreOp::Snapshot { .. }
+        | StoreOp::SnapshotPart { .. }
+        | StoreOp::SnapshotOver { .. } => None,
     }
 }

@@ -23,6 +23,8 @@ use crate::{
 
 /// Longest wait for what a relay says next.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+/// Longest that one relay is asked: a large group's roster comes over a slow line in that.
+const RELAY_MAX: Duration = Duration::from_secs(180);
 /// Connections to one relay that came to nothing, before it is left.
 const MISSES_MAX: usize = 2;
 
@@ -54,7 +56,10 @@ pub(super) async fn run(client: &SyncClient, kit: Kit) -> Result<Membership, Cli
     let (mut answered, mut why) = (false, ClientError::Offline);
     for relay in &relays {
         let asked = match resolver.resolve(relay, None).await {
-            Ok(pin) => line.ask(&mut recovery, &pin).await,
+            Ok(pin) => {
+                let asked = timeout(RELAY_MAX, line.ask(&mut recovery, &pin)).await;
+                asked.unwrap_or(Err(ClientError::TimedOut(RELAY_MAX)))
+            }
             Err(error) => Err(error.into()),
         };
         match asked {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sync_core::{
-    event::{HeldRow, Load, ParkReason, ParkedRow, Paved, RelayState, SenderRow, StoreOp, WaitingRow},
+    event::{HeldRow, Load, ParkReason, ParkedRow, Paved, RelayState, SenderRow, StoreOp, StoredSnapshot, WaitingRow},
     heads::Contradiction,
     identity::Nonce,
     roster::EntryHash,
@@ -222,6 +222,46 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
     assert_eq!(store.load().await.expect("readable").own, both);
 }
 
+/// Of snapshots there is this device's and one that is being loaded; the next takes the place of either.
+async fn snapshots_are_kept_part_by_part(store: &dyn Store) {
+    in_a_group(store).await;
+    let id = |seed| BlobId::from_bytes([seed; 16]);
+    let bytes = |seed| Bytes::from(vec![seed; 10]);
+    let of = |seed, own, parts: &[u8]| StoreOp::Snapshot {
+        snapshot: id(seed),
+        own,
+        manifest: bytes(seed),
+        parts: parts.iter().map(|part| (id(*part), bytes(*part))).collect(),
+    };
+    let part = |snapshot, part| StoreOp::SnapshotPart { snapshot: id(snapshot), part: id(part), envelope: bytes(part) };
+    let first = [of(1, true, &[11, 12]), of(2, false, &[]), part(2, 21)];
+    store.commit(&first).await.expect("commits");
+    store.commit(&[part(2, 22), part(2, 22)]).await.expect("commits");
+    let stored = async || {
+        let mut snapshots = store.load().await.expect("readable").snapshots;
+        snapshots.sort_by_key(|snapshot| !snapshot.own);
+        snapshots.iter_mut().for_each(|snapshot| snapshot.parts.sort_unstable());
+        snapshots
+    };
+    let kept = |own, seed, parts: &[u8]| StoredSnapshot {
+        own,
+        manifest: bytes(seed),
+        parts: parts.iter().map(|part| id(*part)).collect(),
+    };
+    assert_eq!(stored().await, [kept(true, 1, &[11, 12]), kept(false, 2, &[21, 22])]);
+    let parts = [21, 22].map(|part| (id(part), bytes(part))).into();
+    assert_eq!(store.snapshot().await.expect("readable"), Some((bytes(2), parts)));
+    let load = |snapshot, part| store.read(Load::SnapshotPart { relay: RELAY, snapshot: id(snapshot), part: id(part) });
+    assert_eq!(load(1, 12).await.expect("readable").0, [HeldRow::unread(bytes(12))]);
+    assert_eq!(load(2, 12).await.expect("readable").0, [], "of another");
+
+    let next = [of(3, true, &[31]), StoreOp::SnapshotOver { snapshot: id(2) }];
+    store.commit(&next).await.expect("commits");
+    assert_eq!(stored().await, [kept(true, 3, &[31])]);
+    assert_eq!(store.snapshot().await.expect("readable"), None);
+    assert_eq!(load(1, 12).await.expect("readable").0, [], "its parts went with it");
+}
+
 /// A device that was copied is another one in one transaction, and what it takes over keeps its place in the local log.
 async fn a_device_that_becomes_another_keeps_its_log(store: &dyn Store) {
     in_a_group(store).await;
@@ -362,6 +402,8 @@ async fn keeps_the_contract<S: Store, G>(fresh: impl AsyncFn() -> (S, G)) {
     what_a_device_lacks_is_told_in_places_of_the_local_log(&store).await;
     let (store, _guard) = fresh().await;
     a_device_that_becomes_another_keeps_its_log(&store).await;
+    let (store, _guard) = fresh().await;
+    snapshots_are_kept_part_by_part(&store).await;
 }
 
 #[tokio::test]

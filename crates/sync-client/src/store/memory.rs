@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use bytes::Bytes;
 use sync_core::{
-    event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow},
+    event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow},
     identity::Nonce,
 };
 use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, LocalLogId, RelayId, Seq};
@@ -35,6 +35,7 @@ struct State {
     app_acked: LocalCursor,
     identity_reused: bool,
     nonces: Vec<Nonce>,
+    snapshots: BTreeMap<BlobId, (bool, Bytes, BTreeMap<BlobId, Bytes>)>,
 }
 
 impl State {
@@ -76,6 +77,15 @@ impl State {
             StoreOp::Roster { entry } => self.roster.push(entry),
             StoreOp::Seen { device, at_ms } => drop(self.seen.insert(device, at_ms)),
             StoreOp::Receipt { device, envelope } => drop(self.receipts.insert(device, envelope)),
+            StoreOp::Snapshot { snapshot, own, manifest, parts } => {
+                self.snapshots.retain(|_, (other, ..)| *other != own);
+                self.snapshots.insert(snapshot, (own, manifest, parts.into_iter().collect()));
+            }
+            StoreOp::SnapshotPart { snapshot, part, envelope } => {
+                let kept = self.snapshots.get_mut(&snapshot);
+                kept.into_iter().for_each(|(.., parts)| drop(parts.insert(part, envelope.clone())));
+            }
+            StoreOp::SnapshotOver { snapshot } => drop(self.snapshots.remove(&snapshot)),
             StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
         }
     }
@@ -201,6 +211,15 @@ impl Store for MemoryStore {
             roster: state.roster.clone(),
             seen: state.seen.iter().map(|(device, at_ms)| (*device, *at_ms)).collect(),
             receipts: state.receipts.values().cloned().collect(),
+            snapshots: state
+                .snapshots
+                .values()
+                .map(|(own, manifest, parts)| StoredSnapshot {
+                    own: *own,
+                    manifest: manifest.clone(),
+                    parts: parts.keys().copied().collect(),
+                })
+                .collect(),
         })
     }
 
@@ -219,12 +238,22 @@ impl Store for MemoryStore {
             Load::Held { relay: _, after, bytes } => {
                 fitting(rows.skip(usize::try_from(after).expect("a test's rows")), bytes)
             }
+            Load::SnapshotPart { relay: _, snapshot, part } => {
+                let part = state.snapshots.get(&snapshot).and_then(|(.., parts)| parts.get(&part));
+                (part.cloned().map(HeldRow::unread).into_iter().collect(), 0)
+            }
             Load::Parked { after, bytes } => {
                 let later = state.parked.values().filter(|row| after.is_none_or(|after| row.blob_id > after));
                 let rows: Vec<_> = later.map(|row| HeldRow::unread(row.envelope.clone())).collect();
                 (fitting(rows.iter().enumerate(), bytes).0, 0)
             }
         })
+    }
+
+    async fn snapshot(&self) -> Result<Option<(Bytes, BTreeMap<BlobId, Bytes>)>, StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        let loading = state.snapshots.values().find(|(own, ..)| !own);
+        Ok(loading.map(|(_, manifest, parts)| (manifest.clone(), parts.clone())))
     }
 
     async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError> {

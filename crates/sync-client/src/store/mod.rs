@@ -12,9 +12,11 @@ mod contract;
 mod memory;
 mod sqlite;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use sync_core::event::{HeldRow, Load, SenderRow, StoreOp, Stored};
-use sync_types::{DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, PushId, RelayId, Seq};
+use sync_types::{BlobId, DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, PushId, RelayId, Seq};
 
 use crate::secrets::SecretsChoice;
 
@@ -168,6 +170,9 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Rows for the engine, and the position of the last of them; 0 without any.
     async fn read(&self, load: Load) -> Result<(Vec<HeldRow>, u64), StoreError>;
+
+    /// The snapshot that is being loaded: its manifest, and the parts that are here.
+    async fn snapshot(&self) -> Result<Option<(Bytes, BTreeMap<BlobId, Bytes>)>, StoreError>;
 
     /// Blobs of the local log after a cursor, in order: at most `rows`, and no more once `bytes` are reached.
     async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError>;

@@ -5,5 +5,6 @@ mod direct;
 mod double;
 mod hostile;
 mod pairing;
+mod snapshots;
 mod support;
 mod sync;

@@ -117,13 +117,17 @@ impl Device {
 
     /// Opens the profile again, after it was closed.
     pub(crate) async fn reopen(&mut self) {
-        self.client = open(self.dir.path(), OpenOptions::default()).await;
+        self.reopen_with(OpenOptions::default()).await;
+    }
+
+    /// The same in a way of its own.
+    pub(crate) async fn reopen_with(&mut self, options: OpenOptions) {
+        self.client = open(self.dir.path(), options).await;
     }
 
     /// The same without a network.
     pub(crate) async fn reopen_offline(&mut self) {
-        let options = OpenOptions { auto_connect: false, ..OpenOptions::default() };
-        self.client = open(self.dir.path(), options).await;
+        self.reopen_with(OpenOptions { auto_connect: false, ..OpenOptions::default() }).await;
     }
 }
 

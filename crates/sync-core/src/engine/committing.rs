@@ -197,6 +197,12 @@ impl Engine {
     /// Does what is due, once it is this device's turn and it has heard what others have done. `caught_up`: some relay is
     /// connected, and all that are were read to their end.
     pub(super) fn see_to_duties(&mut self, now: Now, caught_up: bool) {
+        self.see_to_duty(now, caught_up);
+        let at_ms = self.duty.map(|(_, at_ms)| at_ms);
+        self.duty_wake_ms = at_ms.filter(|at_ms| now.mono_ms < *at_ms);
+    }
+
+    fn see_to_duty(&mut self, now: Now, caught_up: bool) {
         // Looked for when something may have changed, not with every message.
         if !std::mem::take(&mut self.duty_may_be_due) && self.duty.is_none() && self.rotate_after_ms.is_none() {
             return;

@@ -39,12 +39,15 @@ impl Engine {
                 let (relay, AtMost(devices)) = (self.links[index].relay, presence.devices);
                 self.hear_who_is_there(now, relay, devices);
             }
-            // Asked for by nothing in this build: following makes NOTIFY, and contiguous pages make GET, needless.
-            RelayMsg::Got(_) | RelayMsg::Notify(_) => {}
+            RelayMsg::Got(got) => self.got(now, index, got),
+            // Asked for by nothing in this build: following makes it needless.
+            RelayMsg::Notify(_) => {}
             RelayMsg::Moved(moved) => self.moved(now, index, moved),
             RelayMsg::MoveAck(ack) => self.move_acked(now, index, ack),
             RelayMsg::Receipts(receipts) => self.hear_receipts(receipts),
             RelayMsg::ReceiptAck(ack) => drop(self.links[index].receipt_answered(ack.id, None)),
+            RelayMsg::Snapshots(snapshots) => self.hear_snapshots(index, snapshots.manifests),
+            RelayMsg::SnapshotAck(ack) => self.snapshot_acked(index, ack.id),
         }
         self.links[index].heard(now);
         self.pump(now);
@@ -86,9 +89,8 @@ impl Engine {
         if regressed || !known || told {
             self.note_relay(index);
         }
+        // Its log is read once it is clear that no snapshot saves that.
         self.offer_everything();
-        let pull = self.links[index].pull(now);
-        self.send(index, pull);
     }
 
     pub(super) fn push_ack(&mut self, index: usize, ack: PushAck) {
@@ -226,6 +228,8 @@ impl Engine {
             if code == ErrorCode::GroupMoved {
                 self.links[index].hurry(now, 0);
             }
+        } else if let Some(asked) = self.links[index].asked(refused.id) {
+            self.snapshot_refused(now, index, asked, code, refused.retry_after_ms);
         } else if self.receipt_refused(now, index, refused.id, code, refused.retry_after_ms) {
             // Nothing waits for it.
         } else if self.move_answered(index, refused.id) {
@@ -286,7 +290,7 @@ impl Engine {
         }
         for index in 0..self.links.len() {
             self.note_relay(index);
-            if self.links[index].is_live() {
+            if self.links[index].is_live() && self.links[index].reads() {
                 let pull = self.links[index].pull(now);
                 self.send(index, pull);
             }

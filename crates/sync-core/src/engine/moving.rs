@@ -231,7 +231,9 @@ impl Engine {
             | RelayMsg::Presence(_)
             | RelayMsg::Notify(_)
             | RelayMsg::Receipts(_)
-            | RelayMsg::ReceiptAck(_) => !matches!(self.links[index].phase, Phase::Greeting { .. }),
+            | RelayMsg::ReceiptAck(_)
+            | RelayMsg::Snapshots(_)
+            | RelayMsg::SnapshotAck(_) => !matches!(self.links[index].phase, Phase::Greeting { .. }),
         }
     }
 

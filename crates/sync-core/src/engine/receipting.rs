@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use sync_types::{
-    BlobHash, DeviceId, ErrorCode, LocalCursor, RequestId, Seq, message, message::Receipts, wire::AtMost,
+    BlobHash, DeviceId, ErrorCode, LocalCursor, LogId, RequestId, Seq, message, message::Receipts, wire::AtMost,
 };
 
 use super::Engine;
@@ -27,6 +27,13 @@ pub(super) struct Seen {
     changes: u64,
     acked: LocalCursor,
     own: Seq,
+    /// Of which logs something is read, in one number.
+    logs: u64,
+}
+
+fn number_of(log_id: LogId) -> u64 {
+    let (bytes, _) = log_id.as_bytes().split_first_chunk().expect("an id has sixteen bytes");
+    u64::from_be_bytes(*bytes)
 }
 
 impl Engine {
@@ -65,6 +72,7 @@ impl Engine {
             changes: self.inbox.changes(),
             acked: self.context.local.app_acked,
             own: self.links.iter().map(Link::acked_through).min().unwrap_or_default(),
+            logs: self.links.iter().filter_map(Link::head).fold(0, |logs, head| logs ^ number_of(head.log_id)),
         };
         let before = std::mem::replace(&mut self.receipts_seen, seen);
         if seen == before {
@@ -73,7 +81,7 @@ impl Engine {
         if (seen.changes, seen.acked) != (before.changes, before.acked) {
             self.receipts.changed(now.mono_ms);
         }
-        if seen.own > before.own {
+        if seen.own > before.own || seen.logs != before.logs {
             self.receipts.own_changed(now.mono_ms);
         }
     }
@@ -237,9 +245,10 @@ impl Engine {
             return;
         };
         // Who seals under which key may settle what is void. It may be all that a device seals that has nothing to push.
-        if self.context.roster.history().has_void() && self.context.verify(&signed.envelope) {
+        let has_void = self.context.roster.history().has_void();
+        if (has_void || !self.context.roster.removed().is_empty()) && self.context.verify(&signed.envelope) {
             self.context.roster.note_epoch(sender, signed.envelope.header().key_id);
-            self.duty_may_be_due = true;
+            self.duty_may_be_due |= has_void;
         }
         let is_newer = self.receipts.of(&sender).is_none_or(|before| before.count < signed.count);
         let any = !self.context.protections.hold(Protection::NewestReceipt);

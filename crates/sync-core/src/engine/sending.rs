@@ -113,6 +113,11 @@ impl Engine {
                     link.refill.extend(rows.into_iter().filter(|row| row.sender != me));
                 }
             }
+            Load::SnapshotPart { relay, snapshot, part } => {
+                if let Some(index) = self.index_of(&relay) {
+                    self.part_loaded(now, index, (snapshot, part), rows);
+                }
+            }
             Load::Parked { bytes, .. } => {
                 let envelopes = rows.into_iter().map(|row| row.envelope.into()).collect();
                 let mut effects = Effects::default();

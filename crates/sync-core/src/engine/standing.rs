@@ -6,7 +6,7 @@ use super::Engine;
 use crate::{
     link::Link,
     protection::Protection,
-    status::{Badge, Connection, Status},
+    status::{Badge, Connection, Loading, Status},
 };
 
 impl Engine {
@@ -36,6 +36,16 @@ impl Engine {
             last_cursor: self.context.local.app_acked,
             head_cursor: self.context.local.head,
             relays,
+            loading: self.snapshots.loading.as_ref().map(|loading| {
+                let (done, total) = loading.progress();
+                Loading {
+                    snapshot: loading.sealed.id,
+                    sender: loading.sealed.sender(),
+                    done,
+                    total,
+                    ready: loading.told,
+                }
+            }),
             synced_ms: self.synced_ms,
             identity_reused: self.identity_reused,
             removed: self.context.am_removed(),
@@ -74,6 +84,11 @@ impl Engine {
                 && link.state.as_ref().is_some_and(|state| state.refill.is_none())
         };
         let complete = self.inbox.waiting(&self.context.roster) == 0 || !holds(Protection::StatusSeesWaiting);
-        self.links.iter().all(settled) && complete && self.may_send() && !self.is_between() && self.duty.is_none()
+        self.links.iter().all(settled)
+            && complete
+            && self.may_send()
+            && !self.is_between()
+            && self.duty.is_none()
+            && self.snapshots.loading.is_none()
     }
 }

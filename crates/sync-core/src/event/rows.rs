@@ -89,6 +89,31 @@ pub enum StoreOp {
         /// It, as it travels.
         envelope: Bytes,
     },
+    /// A snapshot: this device's own, in the place of the one before, or one that is being loaded, likewise.
+    Snapshot {
+        /// By its manifest's id.
+        snapshot: BlobId,
+        /// It is this device's.
+        own: bool,
+        /// The manifest, as it travels.
+        manifest: Bytes,
+        /// The parts that are here, as they travel.
+        parts: Vec<(BlobId, Bytes)>,
+    },
+    /// One more part of a snapshot that is being loaded.
+    SnapshotPart {
+        /// Of which.
+        snapshot: BlobId,
+        /// Which.
+        part: BlobId,
+        /// It, as it travels.
+        envelope: Bytes,
+    },
+    /// A snapshot is not needed any more, nor are its parts.
+    SnapshotOver {
+        /// Which.
+        snapshot: BlobId,
+    },
     /// A roster entry that was taken and is over: a newer name has its place.
     Superseded {
         /// Its bytes.
@@ -245,6 +270,26 @@ pub enum Load {
         /// When to stop.
         bytes: usize,
     },
+    /// One part of a snapshot. It comes as [`HeldRow::unread`].
+    SnapshotPart {
+        /// On whose behalf.
+        relay: RelayId,
+        /// Of which.
+        snapshot: BlobId,
+        /// Which.
+        part: BlobId,
+    },
+}
+
+/// A snapshot that is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSnapshot {
+    /// It is this device's.
+    pub own: bool,
+    /// The manifest, as it travels.
+    pub manifest: Bytes,
+    /// The parts that are here.
+    pub parts: Vec<BlobId>,
 }
 
 /// Everything an engine is opened from.
@@ -279,4 +324,6 @@ pub struct Stored {
     pub seen: Vec<(DeviceId, u64)>,
     /// The newest receipt of each device, this one's among them.
     pub receipts: Vec<Bytes>,
+    /// This device's snapshot, and the one that is being loaded.
+    pub snapshots: Vec<StoredSnapshot>,
 }

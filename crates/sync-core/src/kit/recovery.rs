@@ -20,9 +20,9 @@ use std::{
 use bytes::Bytes;
 use rand_core::{CryptoRng, SeedableRng};
 use sync_types::{
-    BlobId, DeviceId, DeviceMsg, Envelope, ErrorCode, KeyId, Kind, RelayCursor, RelayId, RelayMsg, Run,
+    BlobHash, BlobId, DeviceId, DeviceMsg, Envelope, ErrorCode, KeyId, Kind, RelayCursor, RelayId, RelayMsg, Run,
     limits::{PAGE_ROWS_MAX, PARKED_BYTES_MAX, PROTOCOL_VERSION},
-    message::{Hello, Page, Pull, RowKind, features},
+    message::{Get, Hello, Page, Pull, RowKind, features},
 };
 
 use super::Kit;
@@ -37,6 +37,7 @@ use crate::{
     roster::{Commit, Entry, EntryHash, JoinRequest, Profile, Roster, RosterError, Standing, lets_in},
     seal,
     seal::Verifier,
+    snapshot,
     stored::Secrets,
 };
 
@@ -46,8 +47,11 @@ const ASKS_MAX: usize = 256;
 /// Keys that are taken out of one package: the newest lead on, and what they follow is found in the log. Whoever has an
 /// old key can leave packages, and has the kit follow it for so long and no longer.
 const PACKAGE_KEYS_MAX: usize = 4;
+/// How often relays may say that the group was moved just now.
+const MOVES_MAX: usize = 8;
 /// What a relay is to know of the requests here: there is one at a time.
 const PULL: u32 = 1;
+const GET: u32 = 2;
 
 /// What a message comes to.
 #[derive(Debug)]
@@ -85,6 +89,8 @@ pub struct Recovery {
     chosen: Option<KeyId>,
     /// The relays whose log was read to its end under the key that counts.
     read: BTreeSet<RelayId>,
+    /// How often a group was moved while it was asked for.
+    moves: usize,
     talk: Option<Talk>,
 }
 
@@ -96,6 +102,12 @@ struct Talk {
     at: RelayCursor,
     run: Run,
     is_welcome: bool,
+    /// The log's front is gone: snapshots have what was in it of the roster.
+    cut: bool,
+    /// Manifests, and then parts of the roster, to be asked for.
+    todo: Vec<(BlobId, bool)>,
+    /// The one that is.
+    asked: Option<(BlobId, bool)>,
 }
 
 impl Recovery {
@@ -123,6 +135,7 @@ impl Recovery {
             asked: BTreeSet::new(),
             chosen: None,
             read: BTreeSet::new(),
+            moves: 0,
             talk: None,
         })
     }
@@ -159,7 +172,16 @@ impl Recovery {
         let under = self.next_key(&relay)?;
         self.asked.insert((relay, under));
         let auth = self.keys.get(&under)?.secret().relay_auth(&relay);
-        self.talk = Some(Talk { relay, under, at: RelayCursor::START, run: Run::START, is_welcome: false });
+        self.talk = Some(Talk {
+            relay,
+            under,
+            at: RelayCursor::START,
+            run: Run::START,
+            is_welcome: false,
+            cut: false,
+            todo: Vec::new(),
+            asked: None,
+        });
         let hello = Hello {
             version: PROTOCOL_VERSION,
             group: auth.relay_group_id(),
@@ -167,7 +189,7 @@ impl Recovery {
             last_cursor: RelayCursor::START,
             log_id: None,
             signature: auth.sign_hello(&self.device.device_id(), &relay, exporter).to_vec().into(),
-            features: features::MOVE,
+            features: features::MOVE | features::SNAPSHOTS,
         };
         Some(hello.into())
     }
@@ -177,6 +199,14 @@ impl Recovery {
     /// # Errors
     /// What it refuses, `malformed`, or `group_too_large` if there is more to keep than any group has.
     pub fn hear(&mut self, message: RelayMsg) -> Result<Heard, ErrorCode> {
+        self.listen(message).inspect_err(|_| {
+            // What fills the room with what nobody can open leaves it to the next.
+            self.sealed.clear();
+            self.bytes = self.entries.values().map(|entry| entry.len() as u64).sum();
+        })
+    }
+
+    fn listen(&mut self, message: RelayMsg) -> Result<Heard, ErrorCode> {
         let Some(talk) = self.talk.as_mut() else { return Ok(Heard::Over) };
         match message {
             RelayMsg::Welcome(welcome) if !talk.is_welcome => {
@@ -198,14 +228,22 @@ impl Recovery {
             }
             RelayMsg::Page(page) if talk.is_welcome => self.page(page),
             RelayMsg::Gap(gap) if talk.is_welcome && gap.floor_cursor > talk.at => {
-                (talk.at, talk.run) = (gap.floor_cursor, gap.floor_run);
+                (talk.at, talk.run, talk.cut) = (gap.floor_cursor, gap.floor_run, true);
                 Ok(Heard::Say(talk.pull()))
             }
+            RelayMsg::Snapshots(snapshots) if talk.is_welcome => {
+                // The newest is asked for first.
+                talk.todo = snapshots.manifests.0.into_iter().map(|id| (id, true)).collect();
+                Ok(Heard::More)
+            }
+            RelayMsg::Got(got) if talk.is_welcome && got.id == GET => self.got(&got.envelope),
+            RelayMsg::Refused(refused) if refused.id == GET => self.read_through(),
             RelayMsg::Refused(refused) => {
                 let code = refused.error();
                 let no_room = [ErrorCode::RateLimited, ErrorCode::TooManyGroups, ErrorCode::StorageFull];
-                if code == ErrorCode::GroupMoved {
+                if code == ErrorCode::GroupMoved && self.moves < MOVES_MAX {
                     // Somebody moved it just now.
+                    self.moves += 1;
                     self.asked.remove(&(talk.relay, talk.under));
                 } else if talk.is_welcome || !no_room.contains(&code) {
                     return Err(code);
@@ -217,6 +255,8 @@ impl Recovery {
                 Err(ErrorCode::Malformed)
             }
             RelayMsg::PushAck(_)
+            | RelayMsg::Snapshots(_)
+            | RelayMsg::SnapshotAck(_)
             | RelayMsg::MoveAck(_)
             | RelayMsg::Got(_)
             | RelayMsg::Presence(_)
@@ -236,12 +276,13 @@ impl Recovery {
         if page.after != talk.at {
             return Err(ErrorCode::Malformed);
         }
+        let is_empty = page.rows.0.is_empty();
         let mut control = Vec::new();
         for row in page.rows.0 {
             let blob_id = match RowKind::from_number(row.kind) {
                 Some(RowKind::Blob) => {
                     let envelope = Envelope::parse(row.bytes.clone()).ok();
-                    let hash = sync_types::BlobHash::of_bytes(&row.bytes);
+                    let hash = BlobHash::of_bytes(&row.bytes);
                     control.extend(envelope.filter(|envelope| envelope.header().kind == Kind::Control));
                     hash.blob_id()
                 }
@@ -250,21 +291,53 @@ impl Recovery {
             };
             (talk.at, talk.run) = (talk.at.next(), talk.run.then(&blob_id));
         }
-        let (at, relay, under) = (talk.at, talk.relay, talk.under);
+        let at = talk.at;
         let again = talk.pull();
         for envelope in control {
             self.unseal(envelope)?;
         }
-        if at < page.max_cursor {
-            return Ok(Heard::Say(again));
+        if at < page.max_cursor && is_empty {
+            return Err(ErrorCode::Malformed);
         }
+        if at < page.max_cursor { Ok(Heard::Say(again)) } else { self.read_through() }
+    }
+
+    /// The log is read to its end; where its front is gone, the roster in the snapshots is read as well.
+    fn read_through(&mut self) -> Result<Heard, ErrorCode> {
         self.learn()?;
+        let talk = self.talk.as_mut().ok_or(ErrorCode::Internal)?;
+        if talk.cut
+            && let Some((blob_id, is_manifest)) = talk.todo.pop()
+        {
+            talk.asked = Some((blob_id, is_manifest));
+            return Ok(Heard::Say(Get { id: GET, blob_id }.into()));
+        }
+        let (relay, under) = (talk.relay, talk.under);
         // Another key may lead further, if this is not the one that the group uses, as it says itself.
         self.chosen = self.weigh().and_then(|mut context| context.learn_epochs()).map(|chosen| chosen.key_id);
         if self.chosen == Some(under) {
             self.read.insert(relay);
         }
         Ok(self.over())
+    }
+
+    /// A manifest, or a part of the roster.
+    fn got(&mut self, envelope: &Bytes) -> Result<Heard, ErrorCode> {
+        let talk = self.talk.as_mut().ok_or(ErrorCode::Internal)?;
+        let (blob_id, is_manifest) = talk.asked.take().ok_or(ErrorCode::Malformed)?;
+        if BlobHash::of_bytes(envelope).blob_id() != blob_id {
+            return Err(ErrorCode::Malformed);
+        }
+        if is_manifest {
+            let manifest = snapshot::Sealed::open(&self.keys, envelope.clone()).map(|sealed| sealed.manifest);
+            let parts = manifest.iter().flat_map(|manifest| manifest.roster());
+            talk.todo.extend(parts.map(|part| (*part, false)));
+        } else {
+            for entry in snapshot::open_roster_part(&self.keys, envelope).into_iter().flatten() {
+                self.take(entry)?;
+            }
+        }
+        self.read_through()
     }
 
     // ── Gathering ──
@@ -390,7 +463,7 @@ impl Recovery {
             identity: Identity::new(identity_key, kem, &[]),
             keys: self.kit.keys.share().into(),
             roster,
-            local: LocalLog { head: Default::default(), app_acked: Default::default() },
+            local: LocalLog::default(),
             rng: rand_chacha::ChaCha20Rng::from_seed([0; 32]),
             verifier: Verifier::default(),
             protections: Protections::default(),

@@ -34,12 +34,14 @@ impl Link {
     }
 
     /// Whether something may be sent now.
-    pub(crate) fn has_room(&self, now: Now) -> bool {
+    pub(crate) fn has_room(&mut self, now: Now) -> bool {
+        // What is over wakes nobody any more.
+        self.paused_until_ms = self.paused_until_ms.filter(|until| now.mono_ms < *until);
         self.is_live()
             && self.read_through
             && self.in_flight.len() < IN_FLIGHT_MAX
             && (self.in_flight_bytes < IN_FLIGHT_BYTES_MAX || self.in_flight.is_empty())
-            && self.paused_until_ms.is_none_or(|until| now.mono_ms >= until)
+            && self.paused_until_ms.is_none()
     }
 
     /// The next own envelope to offer, if there is one up to `head`.

@@ -19,7 +19,7 @@ use super::{
     log::Log,
     names, outlaw, receipts,
     relay::Relay,
-    removals,
+    removals, snapshots,
     world::World,
 };
 use crate::{
@@ -205,6 +205,10 @@ impl Truth {
             | Event::DeviceRemoved { .. }
             | Event::KeyRotated
             | Event::ReceivedBy { .. }
+            | Event::SnapshotNeeded { .. }
+            | Event::SnapshotKept { .. }
+            | Event::SnapshotProgress { .. }
+            | Event::SnapshotReady { .. }
             | Event::Failed { .. } => {}
         }
         Ok(())
@@ -303,7 +307,11 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
             else {
                 continue;
             };
-            if !state.disk.has_blob(&row.blob_id) && !is_of_nobody(world, state, (log, settled_ms), envelope) {
+            let in_snapshot = || covers(world, state, envelope);
+            if !state.disk.has_blob(&row.blob_id)
+                && !in_snapshot()
+                && !is_of_nobody(world, state, (log, settled_ms), envelope)
+            {
                 let sealed = Envelope::parse(envelope.clone()).ok().and_then(|envelope| {
                     Some((envelope.header().sender, seal::open(&world.keys, &envelope).ok()?.seq))
                 });
@@ -312,6 +320,20 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+/// Whether a snapshot that the app took has the envelope.
+fn covers(world: &World, state: &Device, envelope: &Bytes) -> bool {
+    let envelope = Envelope::parse(envelope.clone()).ok();
+    let body = envelope.as_ref().and_then(|envelope| seal::open(&world.keys, envelope).ok());
+    // Of a device that was removed no snapshot decides how much counts, and rows that it covers are not read.
+    let is_removed = |sender: &DeviceId| {
+        let standing = state.engine.as_ref().map(|engine| engine.roster().standing(sender));
+        !state.app.taken.is_empty() && matches!(standing, Some(Standing::Removed(_)))
+    };
+    envelope.zip(body).is_some_and(|(envelope, body)| {
+        state.disk.covers(&envelope.header().sender, body.seq) || is_removed(&envelope.header().sender)
+    })
 }
 
 /// Whether the envelope waits on the device's disk for a sender it knows nothing of, and rightly so: earlier ones of
@@ -357,7 +379,7 @@ fn missing(world: &World) -> Option<(usize, DeviceId, Seq)> {
         // there is the names.
         for row in lasting.filter(|row| !world.truth.copied.contains(&row.sender)) {
             for other in &survivors {
-                if !world.devices[*other].disk.holds(&row.sender, row.seq) {
+                if !snapshots::has(&world.keys, &world.devices[*other], row) {
                     return Some((*other, row.sender, row.seq));
                 }
             }
@@ -409,7 +431,8 @@ pub(super) fn at_rest(world: &World) -> Result<u64, Violation> {
     {
         // Refilled in the very order it had before, a log is the same again, and there is nothing to notice.
         let relay = world.relays.iter().find(|relay| relay.id == *id);
-        let same = relay.is_some_and(|relay| relay.logs().any(|log| log.run_at(cursor.get()) == Some(*run)));
+        let is_same = |log: &Log| cursor.get() < log.floor || log.run_at(cursor.get()) == Some(*run);
+        let same = relay.is_some_and(|relay| relay.logs().any(is_same));
         if !same {
             return Err(Violation::new("6 tampering shows", format!("{device:?} never noticed what {id:?} lost")));
         }
@@ -430,7 +453,8 @@ fn confirmed_reached_everybody(world: &World) -> Result<(), Violation> {
             continue;
         }
         for survivor in world.survivors() {
-            if !world.devices[survivor].disk.has_blob(&blob_id) {
+            let has = |device: &Device| device.disk.has_blob(&blob_id) || device.app.taken.contains(token);
+            if !has(&world.devices[survivor]) {
                 let what = format!("device {survivor} never got push {token}, which a relay confirmed");
                 return Err(Violation::new("1 no loss", what));
             }
@@ -483,7 +507,11 @@ fn app_has_everything_once(world: &World, device: usize) -> Result<(), Violation
         let body = seal::open(&world.keys, &envelope).map_err(|error| Violation::new("2 once", error.to_string()))?;
         let payload = seal::unpack(&body).map_err(|error| Violation::new("2 once", error.to_string()))?;
         let token = payload.as_ref().try_into().map(Token::from_be_bytes).unwrap_or_default();
-        if body.push_id != *push_id || !world.truth.pushes.contains_key(&token) || !payloads.insert(token) {
+        if body.push_id != *push_id
+            || !world.truth.pushes.contains_key(&token)
+            || !payloads.insert(token)
+            || !snapshots::nothing_twice(world, &state.app, *cursor, (envelope.header().sender, token))
+        {
             return Err(Violation::new("2 once", format!("device {device}: {token} at {cursor}")));
         }
     }

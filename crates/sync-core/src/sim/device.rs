@@ -1,6 +1,9 @@
 //! A device: the real engine, a disk that survives it, an app that reads the log.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use sync_types::{DeviceId, LocalCursor, PushId, RelayId};
@@ -47,6 +50,8 @@ pub(crate) struct Device {
     pub(crate) unanswered: BTreeMap<Token, u64>,
     /// When it is next going to be woken.
     pub(crate) wake_at_ms: Option<u64>,
+    /// How often in a row a timer left another one that was due at once.
+    pub(crate) restless: u32,
     pub(crate) app: App,
     /// What it told its app.
     pub(crate) told: Vec<Event>,
@@ -74,6 +79,7 @@ impl Device {
             disk_is_full: false,
             unanswered: BTreeMap::new(),
             wake_at_ms: None,
+            restless: 0,
             app: App::default(),
             told: Vec::new(),
         }
@@ -129,6 +135,14 @@ impl Device {
 pub(crate) struct App {
     pub(crate) cursor: LocalCursor,
     pub(crate) names: BTreeMap<LocalCursor, (PushId, Bytes)>,
+    /// What was in the snapshots that it loaded.
+    pub(crate) taken: BTreeSet<Token>,
+    /// It can't use the next one.
+    pub(crate) refuses: bool,
+    /// It could not use one.
+    pub(crate) has_refused: bool,
+    /// How much was in the log when it loaded one last.
+    pub(crate) taken_at: LocalCursor,
 }
 
 impl App {

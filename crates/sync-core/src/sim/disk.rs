@@ -7,8 +7,9 @@ use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, PushId, RelayId, Seq};
 
 use super::check::Violation;
 use crate::{
-    event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, WaitingRow},
+    event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow},
     identity::Nonce,
+    ranges::Ranges,
 };
 
 /// Everything stored, as the last transaction left it.
@@ -29,6 +30,9 @@ pub struct Disk {
     nonces: Vec<Nonce>,
     seen: BTreeMap<DeviceId, u64>,
     pub(crate) receipts: BTreeMap<DeviceId, Bytes>,
+    snapshots: BTreeMap<BlobId, (bool, Bytes, BTreeMap<BlobId, Bytes>)>,
+    /// What is in snapshots that the app took, and not held besides.
+    covered: BTreeMap<DeviceId, Ranges>,
     places: BTreeSet<(DeviceId, Seq)>,
     hashes: BTreeMap<BlobHash, (DeviceId, Seq)>,
     blob_ids: BTreeSet<BlobId>,
@@ -53,6 +57,8 @@ impl Disk {
             nonces: Vec::new(),
             seen: BTreeMap::new(),
             receipts: BTreeMap::new(),
+            snapshots: BTreeMap::new(),
+            covered: BTreeMap::new(),
             places: BTreeSet::new(),
             hashes: BTreeMap::new(),
             blob_ids: BTreeSet::new(),
@@ -65,6 +71,7 @@ impl Disk {
     /// # Errors
     /// A [`Violation`], if it is one that no database would take.
     pub fn apply(&mut self, ops: Vec<StoreOp>) -> Result<(), Violation> {
+        let over = ops.iter().any(|op| matches!(op, StoreOp::SnapshotOver { .. }));
         for op in ops {
             match op {
                 StoreOp::PutOwn(row) => {
@@ -76,6 +83,9 @@ impl Disk {
                 StoreOp::Reseal(row) => self.hold_again(row)?,
                 StoreOp::Take(row) => self.hold(row)?,
                 StoreOp::Sender(row) => {
+                    if over {
+                        self.cover(&row);
+                    }
                     self.senders.insert(row.sender, row);
                 }
                 StoreOp::Wait(row) => {
@@ -106,17 +116,46 @@ impl Disk {
                     self.nonces.push(nonce);
                     self.receipts.remove(&former);
                 }
+                StoreOp::Snapshot { snapshot, own, manifest, parts } => {
+                    self.snapshots.retain(|_, (other, ..)| *other != own);
+                    self.snapshots.insert(snapshot, (own, manifest, parts.into_iter().collect()));
+                }
+                StoreOp::SnapshotPart { snapshot, part, envelope } => {
+                    if let Some((.., parts)) = self.snapshots.get_mut(&snapshot) {
+                        parts.insert(part, envelope);
+                    }
+                }
+                StoreOp::SnapshotOver { snapshot } => drop(self.snapshots.remove(&snapshot)),
                 StoreOp::Adopt { former, seq, row } => self.adopt((former, seq), row)?,
             }
         }
         Ok(())
     }
 
+    /// The app took a snapshot: everything of a sender up to here but for the holes is held, or in that.
+    fn cover(&mut self, row: &SenderRow) {
+        let holes = Ranges::from_runs(&row.holes);
+        let all = (1..=row.seq.get()).map(Seq::new).filter(|seq| !holes.contains(*seq));
+        let new: Vec<_> = all.filter(|seq| !self.places.contains(&(row.sender, *seq))).collect();
+        let covered = self.covered.entry(row.sender).or_default();
+        new.into_iter().for_each(|seq| covered.insert(seq));
+    }
+
+    /// Whether it is in a snapshot that the app took, and not held besides.
+    pub(crate) fn covers(&self, sender: &DeviceId, seq: Seq) -> bool {
+        self.covered.get(sender).is_some_and(|covered| covered.contains(seq))
+    }
+
+    /// A snapshot's manifest, and the parts that are here.
+    pub(crate) fn stored_snapshot(&self, id: &BlobId) -> Option<(&Bytes, &BTreeMap<BlobId, Bytes>)> {
+        self.snapshots.get(id).map(|(_, manifest, parts)| (manifest, parts))
+    }
+
     /// What no database would take: a place or a name twice, a hole in the local log.
     fn hold(&mut self, row: HeldRow) -> Result<(), Violation> {
         // What a copied device sealed twice is held twice, and handed out once.
         let is_new = row.cursor.is_none() || self.push_ids.insert(row.push_id);
-        if !self.places.insert((row.sender, row.seq)) || !is_new {
+        if self.covers(&row.sender, row.seq) || !self.places.insert((row.sender, row.seq)) || !is_new {
             return Err(Violation::new("once", format!("{:?} {} is taken twice", row.sender, row.seq)));
         }
         if let Some(cursor) = row.cursor {
@@ -216,7 +255,7 @@ impl Disk {
     }
 
     pub(crate) fn holds(&self, sender: &DeviceId, seq: Seq) -> bool {
-        self.places.contains(&(*sender, seq))
+        self.places.contains(&(*sender, seq)) || self.covers(sender, seq)
     }
 
     /// The own envelopes that are held, in their order.
@@ -244,6 +283,11 @@ impl Disk {
                 let position = after + rows.len() as u64;
                 (rows, position)
             }
+            Load::SnapshotPart { snapshot, part, .. } => {
+                let parts = self.snapshots.get(&snapshot).map(|(.., parts)| parts);
+                let part = parts.and_then(|parts| parts.get(&part)).cloned().map(HeldRow::unread);
+                (part.into_iter().collect(), 0)
+            }
             Load::Parked { after, bytes } => {
                 let parked = self.parked.values().filter(|row| after.is_none_or(|after| row.blob_id > after));
                 let rows: Vec<_> = parked.map(|row| HeldRow::unread(row.envelope.clone())).collect();
@@ -269,8 +313,13 @@ impl Disk {
             roster: self.roster.clone(),
             seen: self.seen.iter().map(|(device, at_ms)| (*device, *at_ms)).collect(),
             receipts: self.receipts.values().cloned().collect(),
+            snapshots: self.snapshots.values().map(stored_snapshot).collect(),
         }
     }
+}
+
+fn stored_snapshot((own, manifest, parts): &(bool, Bytes, BTreeMap<BlobId, Bytes>)) -> StoredSnapshot {
+    StoredSnapshot { own: *own, manifest: manifest.clone(), parts: parts.keys().copied().collect() }
 }
 
 fn up_to<'a>(rows: impl Iterator<Item = &'a HeldRow>, bytes: usize) -> Vec<HeldRow> {

@@ -91,7 +91,10 @@ fn must_be_named(world: &World, device: usize, relay: usize) -> Result<(), Viola
     for ((_, _, other, _), Heard { head, at_ms }) in
         heard.filter(|((reader, boot, _, of), _)| (*reader, *boot, *of) == (device, state.boot, relay.id))
     {
-        let is_same = log.run_at(head.cursor.get()) == Some(head.run);
+        // Of what has left the log since nobody can tell, nor of rows that a device had no need to read.
+        let is_same = head.cursor.get() < log.floor
+            || !state.app.taken.is_empty()
+            || log.run_at(head.cursor.get()) == Some(head.run);
         let is_due = known.pulled >= head.cursor
             || (is_settled && *at_ms <= settled_ms && known.pulled == RelayCursor::new(log.head()));
         let is_named = known.contradictions.iter().any(|named| named.device == *other);

@@ -66,6 +66,10 @@ impl World {
                 self.later(at, Happening::Fault);
             }
         }
+        for _ in 0..self.plan.newcomers {
+            let (device, at) = (self.add_device(), self.dice.range(duration_ms / 4, 2 * duration_ms));
+            self.later(at.min(duration_ms), Happening::Join { device });
+        }
         if self.plan.faults.absence {
             let (device, at) = (self.dice.index(devices), self.dice.range(0, duration_ms / 4));
             self.later(at, Happening::Absent { device });
@@ -90,6 +94,8 @@ impl World {
             (Kind::Full, faults.full_relays),
             (Kind::Clock, faults.clocks),
             (Kind::CleanUp, faults.expiry),
+            (Kind::CleanUp, faults.clean_ups),
+            (Kind::CleanUp, faults.clean_ups),
             (Kind::Death, faults.death),
             (Kind::Nap, faults.naps),
             (Kind::Forgery, faults.forgery),

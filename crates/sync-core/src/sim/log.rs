@@ -111,6 +111,15 @@ impl Log {
         rows.into_iter().map(|row| row.blob_id).collect()
     }
 
+    /// The rows up to this one leave altogether.
+    pub(crate) fn cut_front(&mut self, through: u64) {
+        let count = through.min(self.head()).saturating_sub(self.floor) as usize;
+        if let Some(last) = self.rows.drain(..count).last() {
+            self.floor += count as u64;
+            self.floor_run = last.run;
+        }
+    }
+
     /// Envelopes whose time is over leave; what everybody has seen of that leaves altogether.
     pub(crate) fn clean_up(&mut self, now_ms: u64, seen: u64) {
         for row in &mut self.rows {

@@ -49,6 +49,8 @@ pub struct Faults {
     pub copies: bool,
     /// Devices that are removed and don't accept it, at most.
     pub outlaws: u64,
+    /// Relays clean up, whatever has expired.
+    pub clean_ups: bool,
     /// Some member is away for longer than relays keep anything for those who come late.
     pub absence: bool,
 }
@@ -74,6 +76,10 @@ pub struct Plan {
     pub upsets: u64,
     /// Of a thousand pushes, how many come with another name for some device.
     pub renames: u64,
+    /// After how many envelopes apps make snapshots, if they do.
+    pub snapshot_after: Option<u64>,
+    /// Devices more, which join at any time.
+    pub newcomers: u64,
 }
 
 /// How often something goes wrong in a random run, at most.
@@ -94,6 +100,8 @@ impl Plan {
             faults,
             upsets: UPSETS,
             renames: RENAMES,
+            snapshot_after: None,
+            newcomers: 0,
         }
     }
 
@@ -123,6 +131,7 @@ impl Plan {
             lies: false,
             copies: false,
             outlaws: 0,
+            clean_ups: false,
             absence: false,
         };
         let devices = rng.range(2, 4) as usize;
@@ -132,7 +141,19 @@ impl Plan {
         faults.newer = rng.chance(50);
         faults.holes = if rng.chance(100) { rng.range(1, 100) } else { 0 };
         faults.removals = rng.chance(350);
-        Self { seed, devices, relays, pushes, duration_ms, late_joiner, faults, upsets: UPSETS, renames: RENAMES }
+        Self {
+            seed,
+            devices,
+            relays,
+            pushes,
+            duration_ms,
+            late_joiner,
+            faults,
+            upsets: UPSETS,
+            renames: RENAMES,
+            snapshot_after: None,
+            newcomers: 0,
+        }
     }
 
     /// Three devices with three relays that are wiped, restored, full and away, and lie.
@@ -149,6 +170,29 @@ impl Plan {
         };
         let duration_ms = plan.duration_ms + dice.range(0, 120_000);
         Self { devices: 3, relays: 3, faults, duration_ms, upsets: 2 * UPSETS, ..plan }
+    }
+
+    /// Apps that make snapshots, newcomers who begin with one, and relays that drop what snapshots cover.
+    pub fn snapshots(seed: u64) -> Self {
+        let plan = Self::random(seed);
+        let mut dice = Dice::new(!seed);
+        let faults = Faults {
+            clean_ups: true,
+            removals: dice.chance(200),
+            old_relays: false,
+            death: false,
+            newer: false,
+            ..plan.faults
+        };
+        Self {
+            relays: [1, 2, 1, 3][(seed % 4) as usize],
+            faults,
+            duration_ms: plan.duration_ms.max(20_000),
+            upsets: 2 * UPSETS,
+            snapshot_after: Some(dice.range(1, 12)),
+            newcomers: dice.range(1, 3),
+            ..plan
+        }
     }
 
     /// A quarrel: members who remove one another and leave, and hear of each other's doings late. Random runs come to what

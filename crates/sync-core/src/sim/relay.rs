@@ -2,6 +2,7 @@
 //! same rules.
 
 mod moving;
+mod snapshots;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +39,8 @@ struct Session {
     follow: Option<(u32, u64)>,
     /// It was told how far the others have come, and is told when that changes.
     hears: bool,
+    /// It is told which snapshots there are.
+    snapshots: bool,
 }
 
 /// What a relay keeps on its disk.
@@ -48,6 +51,8 @@ struct Database {
     over: BTreeMap<RelayGroupId, Over>,
     /// The newest receipt of each device of a group.
     receipts: BTreeMap<RelayGroupId, BTreeMap<DeviceId, Bytes>>,
+    /// They go where their log goes.
+    snapshots: BTreeMap<LogId, snapshots::OfLog>,
 }
 
 #[derive(Clone, Debug)]
@@ -180,7 +185,7 @@ impl Relay {
     }
 
     pub(crate) fn accept(&mut self, session: SessionId, device: DeviceId) {
-        self.sessions.insert(session, Session { device, group: None, follow: None, hears: false });
+        self.sessions.insert(session, Session { device, group: None, follow: None, hears: false, snapshots: false });
     }
 
     pub(crate) fn closed(&mut self, session: SessionId) {
@@ -278,6 +283,7 @@ impl Relay {
     pub(crate) fn clean_up(&mut self, now_ms: u64) {
         let seen = self.acked.values().copied().min().unwrap_or(0);
         self.disk.logs.values_mut().for_each(|log| log.clean_up(now_ms, seen));
+        self.drop_covered(seen);
     }
 
     /// Takes in a message. Pushes are answered by [`Self::commit`].
@@ -304,7 +310,9 @@ impl Relay {
                 *seen = (*seen).max(ack.cursor.get().min(head));
                 Vec::new()
             }
-            DeviceMsg::Get(get) => refuse(session, get.id, ErrorCode::NotFound),
+            DeviceMsg::Get(get) => self.get_snapshot(session, &get),
+            DeviceMsg::SnapshotPart(part) => self.keep_part(session, part),
+            DeviceMsg::Snapshot(snapshot) => self.keep_snapshot(session, snapshot),
             DeviceMsg::Receipt(receipt) => self.receipt(session, receipt),
         }
     }
@@ -320,6 +328,7 @@ impl Relay {
             return vec![(session, Moved { packages: AtMost(packages) }.into())];
         }
         state.group = Some(hello.group);
+        state.snapshots = hello.features & features::SNAPSHOTS != 0 && !self.old;
         self.acked.entry(state.device).or_insert(0);
         let dice = &mut self.dice;
         let logs = self.faces.get_mut(&state.device).unwrap_or(&mut self.disk.logs);
@@ -339,9 +348,12 @@ impl Relay {
                 burst: 50_000,
                 per_minute: 100,
             },
-            features: features::PRESENCE | features::MOVE | if self.old { 0 } else { features::RECEIPTS },
+            features: features::PRESENCE
+                | features::MOVE
+                | if self.old { 0 } else { features::RECEIPTS | features::SNAPSHOTS },
         };
         let mut out = vec![(session, welcome.into())];
+        out.extend(self.told_of_snapshots(session));
         out.extend(self.left_aside(session, |_| true));
         out.extend(self.presence());
         out

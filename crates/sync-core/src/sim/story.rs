@@ -37,6 +37,34 @@ impl Story {
         &mut self.0
     }
 
+    /// The same with apps that make snapshots after so many envelopes, and load them.
+    pub fn with_snapshots(devices: usize, relays: usize, after: u64) -> Self {
+        let plan = Plan { snapshot_after: Some(after), ..Plan::calm(1, devices, relays) };
+        let mut story = Self(World::new(plan, None));
+        story.rest();
+        story
+    }
+
+    /// The app on a device reads its log to the end, acknowledges it, and makes a snapshot.
+    pub fn make_snapshot(&mut self, device: DeviceIndex) {
+        self.0.make_snapshot(device).unwrap_or_else(|violation| panic!("{violation}"));
+    }
+
+    /// The app on a device can't use the next snapshot.
+    pub fn refuse_next(&mut self, device: DeviceIndex) {
+        self.0.devices[device].app.refuses = true;
+    }
+
+    /// The numbers of the blobs that came to an app by snapshots.
+    pub fn taken(&self, device: DeviceIndex) -> Vec<u64> {
+        self.0.devices[device].app.taken.iter().copied().collect()
+    }
+
+    /// How many snapshots a relay keeps.
+    pub fn snapshots_on(&self, relay: RelayIndex) -> usize {
+        self.0.relays[relay].snapshots()
+    }
+
     /// Lets time pass.
     pub fn wait_ms(&mut self, ms: u64) {
         let until = self.0.now_ms + ms;

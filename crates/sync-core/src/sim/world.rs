@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use sync_types::{DeviceMsg, ErrorCode};
+use sync_types::{BlobId, DeviceMsg, ErrorCode};
 
 use super::{
     check::{self, Truth, Violation},
@@ -25,6 +25,8 @@ use crate::{
 
 /// A stream that carries nothing is noticed after this, as QUIC's idle timeout does.
 pub(super) const IDLE_MS: u64 = 5_000;
+/// Timers in a row that may leave another one that is due at once.
+const RESTLESS_MAX: u32 = 20;
 /// How long everybody has, once nothing goes wrong any more, to come to rest.
 const REST_MS: u64 = 900_000;
 
@@ -41,6 +43,8 @@ pub struct Report {
     pub delivered: u64,
     /// Receipts that were sent.
     pub receipts: u64,
+    /// Snapshots that apps have loaded.
+    pub snapshots: u64,
 }
 
 impl Report {
@@ -53,6 +57,7 @@ impl Report {
             crashes: self.crashes + other.crashes,
             delivered: self.delivered + other.delivered,
             receipts: self.receipts + other.receipts,
+            snapshots: self.snapshots + other.snapshots,
         }
     }
 }
@@ -107,6 +112,16 @@ pub(super) enum Happening {
     Undo(Undo),
     Join {
         device: usize,
+    },
+    /// An app makes a snapshot.
+    Snapshot {
+        device: usize,
+    },
+    /// An app has one to load.
+    LoadSnapshot {
+        device: usize,
+        boot: u64,
+        snapshot: BlobId,
     },
     /// Somebody is removed who does not accept it.
     Outlawed,
@@ -289,6 +304,14 @@ impl World {
                     // The engine it was meant for is gone.
                 } else if self.devices[device].engine.as_ref().is_some_and(due) {
                     self.feed(device, Input::Timer)?;
+                    let now_ms = self.now_ms;
+                    let state = &mut self.devices[device];
+                    let again = state.engine.as_ref().and_then(Engine::wake_at).is_some_and(|at| at <= now_ms);
+                    state.restless = if again { state.restless + 1 } else { 0 };
+                    if state.restless > RESTLESS_MAX {
+                        let what = format!("device {device} wants to be woken at once, again and again");
+                        return Err(Violation::new("rests until something is due", what));
+                    }
                 } else {
                     self.plan_wake(device);
                 }
@@ -344,6 +367,8 @@ impl World {
             Happening::Outlawed => self.outlaw_somebody()?,
             Happening::Absent { device } => (0..self.relays.len()).for_each(|relay| self.cuts.cut(device, relay)),
             Happening::Forget => self.relays.iter_mut().for_each(Relay::forget_left),
+            Happening::Snapshot { device } => self.make_snapshot(device)?,
+            Happening::LoadSnapshot { device, boot, snapshot } => self.load_snapshot(device, boot, snapshot)?,
             Happening::Deed { outlaw } => self.deed(outlaw)?,
         }
         Ok(())
@@ -363,6 +388,7 @@ impl World {
             keys: self.devices[device].keys.clone(),
             relays: self.relays.iter().map(|relay| relay.id).collect(),
             rotate_after_ms: None,
+            snapshot_after: self.plan.snapshot_after,
         };
         let state = &mut self.devices[device];
         let stored = state.disk.stored();
@@ -482,6 +508,7 @@ impl World {
             Action::Admitted { .. } => {}
             Action::Emit(event) => {
                 self.truth.told(&self.devices[device], &event)?;
+                self.heed_snapshots(device, &event);
                 self.devices[device].told.push(event);
             }
         }

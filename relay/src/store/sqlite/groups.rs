@@ -12,7 +12,7 @@ use sync_types::{DeviceId, LogId, RelayCursor, Run};
 use super::{
     ids, packages,
     place::{GROUP_MAX, places},
-    receipts, signed,
+    receipts, signed, snapshots,
     writer::{Reply, Writer},
 };
 use crate::store::{Greeted, Greeting, GroupLog, Head, StoreError};
@@ -83,13 +83,14 @@ impl Writer {
         Ok(log)
     }
 
-    /// Forgets groups without a row that nobody is connected to, and that no other id leads to: what is left there for
-    /// their members counts as theirs.
+    /// Forgets groups without a row or a snapshot that nobody is connected to, and that no other id leads to: what is left
+    /// there for their members counts as theirs.
     async fn collect_empty(&mut self) -> Result<(), StoreError> {
         let empty = sqlx::query(
             "SELECT no FROM groups WHERE NOT EXISTS
                  (SELECT 1 FROM entries WHERE place BETWEEN groups.no << 35 AND ((groups.no + 1) << 35) - 1)
-             AND NOT EXISTS (SELECT 1 FROM moved WHERE target = groups.id)",
+             AND NOT EXISTS (SELECT 1 FROM moved WHERE target = groups.id)
+             AND NOT EXISTS (SELECT 1 FROM snapshots WHERE group_no = groups.no)",
         )
         .fetch_all(self.db.connection().await?)
         .await?;
@@ -123,6 +124,7 @@ impl Writer {
                 ] {
                     sqlx::query(delete).bind(log.no).execute(&mut *tx).await?;
                 }
+                snapshots::forget(&mut *tx, log.no).await?;
             }
             Ok::<_, StoreError>(blobs)
         });

@@ -10,6 +10,7 @@ mod moving;
 mod packages;
 mod place;
 mod receipts;
+mod snapshots;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -39,8 +40,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{
-    Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, Moved, Moving, NewBlob, Span, Store, StoreError,
-    StoredRow, Sweep, Swept, ToldReceipts, Totals, log::within,
+    Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, Moved, Moving, NewBlob, NewPart, NewSnapshot, Span,
+    Store, StoreError, StoredRow, Sweep, Swept, ToldReceipts, Totals, log::within,
 };
 use ids::Fresh;
 use place::{cursor_at, place, places};
@@ -270,7 +271,11 @@ impl Store for SqliteStore {
         .fetch_optional(&self.readers)
         .await?;
         let envelope = row.map(|row| row.try_get::<Option<Vec<u8>>, _>(0)).transpose()?.flatten();
-        unless_over(log, envelope.map(Bytes::from))
+        let envelope = match envelope {
+            Some(envelope) => Some(envelope.into()),
+            None => snapshots::get(&self.readers, log, &blob_id).await?,
+        };
+        unless_over(log, envelope)
     }
 
     fn acked(&self, log: &GroupLog, device: DeviceId, cursor: RelayCursor, now_ms: u64) {
@@ -289,6 +294,18 @@ impl Store for SqliteStore {
 
     async fn receipts(&self, log: &GroupLog, device: &DeviceId, told: u64) -> Result<ToldReceipts, StoreError> {
         unless_over(log, receipts::after(&self.readers, log, (device, told)).await?)
+    }
+
+    async fn keep_part(&self, log: &Arc<GroupLog>, part: NewPart) -> Result<Result<(), ErrorCode>, StoreError> {
+        self.ask(|reply| Write::Part(Arc::clone(log), part, reply)).await
+    }
+
+    async fn publish_snapshot(
+        &self,
+        log: &Arc<GroupLog>,
+        snapshot: NewSnapshot,
+    ) -> Result<Result<(), ErrorCode>, StoreError> {
+        self.ask(|reply| Write::Snapshot(Arc::clone(log), snapshot, reply)).await
     }
 
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError> {
@@ -322,6 +339,7 @@ async fn load_groups(db: &mut SqliteConnection, shared: &Shared) -> Result<HashM
         .fetch_all(&mut *db)
         .await?;
     let mut bytes = HashMap::with_capacity(rows.len());
+    let mut lists = snapshots::lists(&mut *db).await?;
     for row in rows {
         let no = row.try_get(0)?;
         let head = Head {
@@ -332,7 +350,9 @@ async fn load_groups(db: &mut SqliteConnection, shared: &Shared) -> Result<HashM
             newest: None,
         };
         let (group, log_id) = (RelayGroupId::from_bytes(bytes_at(&row, 1)?), LogId::from_bytes(bytes_at(&row, 2)?));
-        shared.add_group(Arc::new(GroupLog::new(no, group, log_id, head)));
+        let log = GroupLog::new(no, group, log_id, head);
+        log.snapshots.send_replace(lists.remove(&no).unwrap_or_default());
+        shared.add_group(Arc::new(log));
         bytes.insert(no, unsigned_at(&row, 7)?);
     }
     let blobs = sqlx::query("SELECT COUNT(*) FROM entries WHERE envelope IS NOT NULL").fetch_one(&mut *db).await?;

@@ -20,7 +20,7 @@ use super::{
     groups::{bound_devices, visited},
     ids, packages,
     place::{CURSOR_MAX, place, places},
-    placeholders, receipts, signed, unsigned_at,
+    placeholders, receipts, signed, snapshots, unsigned_at,
     writer::{Books, Writer, measure},
 };
 use crate::store::{GroupLog, Head, Moved, Moving, Newest, StoreError};
@@ -47,6 +47,8 @@ struct Kept {
     log: Arc<GroupLog>,
     head: Head,
     bytes: u64,
+    /// Its snapshots.
+    list: Vec<BlobId>,
 }
 
 /// A row that comes into another log.
@@ -109,7 +111,8 @@ async fn plan(db: &mut Database, books: &Books, moving: &Moving) -> Result<Resul
     match keeps {
         Some(log) => {
             let bytes = books.group_bytes.get(&log.no).copied().unwrap_or(0);
-            let mut kept = Kept { head: log.head(), log, bytes };
+            let list = log.snapshots.borrow().clone();
+            let mut kept = Kept { head: log.head(), log, bytes, list };
             let others: Vec<_> = change.over.iter().filter(|log| log.no != kept.log.no).cloned().collect();
             if others.iter().map(|log| rows(&log.head())).sum::<u64>() > CURSOR_MAX.get() - kept.head.cursor.get() {
                 return Ok(Err(ErrorCode::GroupFull));
@@ -259,13 +262,18 @@ impl Change {
         if let Some(kept) = self.log {
             books.group_bytes.insert(kept.log.no, kept.bytes);
             if kept.log.group == *group {
+                if *kept.log.snapshots.borrow() != kept.list {
+                    kept.log.snapshots.send_replace(kept.list);
+                }
                 if self.moved.merged > 0 {
                     // What follows on from it was not read into it.
                     kept.log.tail().clear();
                     kept.log.head.send_replace(kept.head);
                 }
             } else {
-                renamed = Some(Arc::new(GroupLog::new(kept.log.no, *group, kept.log.log_id, kept.head)));
+                let log = GroupLog::new(kept.log.no, *group, kept.log.log_id, kept.head);
+                log.snapshots.send_replace(kept.list);
+                renamed = Some(Arc::new(log));
             }
             let gone: BTreeSet<_> = self.over.iter().map(|log| log.no).filter(|no| *no != kept.log.no).collect();
             for no in &gone {
@@ -285,7 +293,8 @@ impl Change {
     }
 }
 
-/// What a merged log has besides its rows: devices that remain are known in the other one, as having read nothing there.
+/// What a merged log has besides its rows: its newest snapshot comes along, and devices that remain are known in the other
+/// one, as having read nothing there.
 async fn leave_behind(db: &mut Database, from: i64, into: &mut Kept, moving: &Moving) -> Result<(), StoreError> {
     let no = into.log.no;
     let (first, last) = places(from).into_inner();
@@ -302,6 +311,10 @@ async fn leave_behind(db: &mut Database, from: i64, into: &mut Kept, moving: &Mo
     bound_devices(db, no);
     db.add("DELETE FROM devices WHERE group_no = ?").bind(from);
     receipts::forget(db, from);
+    let tx = db.connection().await?;
+    let (came, left) = snapshots::take_over(tx, from, no).await?;
+    into.bytes = (into.bytes + came).saturating_sub(left);
+    into.list = snapshots::list(tx, no).await?;
     db.add("DELETE FROM groups WHERE no = ?").bind(from);
     db.add("UPDATE groups SET head_cursor = ?, head_run = ?, bytes = ? WHERE no = ?")
         .bind(signed(into.head.cursor.get()))

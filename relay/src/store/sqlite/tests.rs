@@ -40,6 +40,16 @@ async fn keeps_the_contract_of_moves_where_room_is_short() {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_snapshots() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    contract::snapshots::check(async || {
+        let store = open(folder.path()).await;
+        Arc::new(store) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
     let folder = tempfile::tempdir().expect("temporary folder");
     std::fs::write(folder.path().join("relay.db"), [7; 8_192]).expect("written");
@@ -167,6 +177,28 @@ async fn a_blob_is_known_in_memory_in_the_index_and_after_a_crash() {
     assert_eq!(again.expect("room").cursor, RelayCursor::new(41));
 }
 
+/// Publishes a snapshot of one part, and leaves another part that nothing names.
+async fn publish(store: &SqliteStore, log: &Arc<GroupLog>, n: u8) {
+    let blob_ids = [1, 2, 3].map(|other| BlobId::from_bytes([n, other].repeat(8).try_into().expect("sixteen")));
+    let envelope = Bytes::from_static(b"sealed");
+    for blob_id in [blob_ids[0], blob_ids[1]] {
+        let part = NewPart { blob_id, envelope: envelope.clone(), now_ms: 0 };
+        assert_eq!(store.keep_part(log, part).await, Ok(Ok(())));
+    }
+    let (parts, covers, run) = (vec![blob_ids[0]], RelayCursor::START, Run::START);
+    let snapshot = NewSnapshot { blob_id: blob_ids[2], envelope, parts, covers, run, now_ms: 0 };
+    assert_eq!(store.publish_snapshot(log, snapshot).await, Ok(Ok(())));
+}
+
+/// How many snapshots there are, names of what they are made of, and envelopes.
+async fn of_snapshots(folder: &Path) -> [i64; 3] {
+    [
+        count(folder, "SELECT COUNT(*) FROM snapshots").await,
+        count(folder, "SELECT COUNT(*) FROM snapshot_names").await,
+        count(folder, "SELECT COUNT(*) FROM snapshot_blobs").await,
+    ]
+}
+
 #[tokio::test]
 async fn a_forgotten_group_leaves_nothing_behind() {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -175,12 +207,14 @@ async fn a_forgotten_group_leaves_nothing_behind() {
         let log = store.greet(greeting(n)).await.expect("room").log;
         store.append(&log, (1..=30).map(blob).collect()).await.expect("works");
         store.append(&log, (31..=35).map(blob).collect()).await.expect("works");
+        publish(&store, &log, n).await;
     }
     let clock = ClockMark { time_ms: 9, wall_ms: 9 };
     let swept = store.sweep(Sweep { clock, devices_before_ms: 9, vacuum: false }).await.expect("works");
     assert_eq!(swept.groups, 2);
     let left = "SELECT (SELECT COUNT(*) FROM blob_ids) + (SELECT COUNT(*) FROM entries)";
     assert_eq!(count(folder.path(), left).await, 0);
+    assert_eq!(of_snapshots(folder.path()).await, [0; 3]);
     assert!(store.shared.fresh().is_empty());
 }
 
@@ -198,6 +232,7 @@ async fn a_merged_log_leaves_nothing_behind() {
         let log = store.greet(greeting(n)).await.expect("room").log;
         store.append(&log, (n * 50..n * 50 + 20).map(blob).collect()).await.expect("works");
         store.append(&log, (100..105).map(blob).collect()).await.expect("works");
+        publish(&store, &log, n).await;
         gone.push(log.no);
     }
     gone.pop();
@@ -206,6 +241,8 @@ async fn a_merged_log_leaves_nothing_behind() {
     let kept = 20 + 15 + 25;
     assert_eq!(count(folder.path(), "SELECT COUNT(*) FROM entries").await, kept);
     assert_eq!(count(folder.path(), "SELECT COUNT(*) FROM blob_ids").await, kept, "each is in the index, once");
+    // One of the others', with its part, and the kept log's with what waits there.
+    assert_eq!(of_snapshots(folder.path()).await, [2, 4, 5]);
     let others = "SELECT (SELECT COUNT(*) FROM devices) + (SELECT COUNT(*) FROM groups)";
     assert_eq!(count(folder.path(), others).await, 1 + 1);
     assert!(store.shared.fresh().is_empty() && store.totals().blobs == kept.cast_unsigned());

@@ -24,7 +24,10 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{Shared, append::Batch, ids, receipts, signed};
-use crate::store::{Appended, Bounds, Greeted, Greeting, GroupLog, Moved, Moving, NewBlob, StoreError, Sweep, Swept};
+use crate::store::{
+    Appended, Bounds, Greeted, Greeting, GroupLog, Moved, Moving, NewBlob, NewPart, NewSnapshot, StoreError, Sweep,
+    Swept,
+};
 
 /// Requests taken into one transaction at most.
 const GATHER_MAX: usize = 256;
@@ -43,6 +46,8 @@ pub(super) enum Write {
     Move(Moving, Reply<Result<Moved, ErrorCode>>),
     Acked { group_no: i64, device: DeviceId, cursor: RelayCursor, now_ms: u64 },
     Receipt(Arc<GroupLog>, DeviceId, Bytes, Reply<Result<(), ErrorCode>>),
+    Part(Arc<GroupLog>, NewPart, Reply<Result<(), ErrorCode>>),
+    Snapshot(Arc<GroupLog>, NewSnapshot, Reply<Result<(), ErrorCode>>),
     Sweep(Sweep, Reply<Swept>),
     Close(Reply<()>),
 }
@@ -130,6 +135,12 @@ impl Writer {
                 }
                 Write::Receipt(log, device, envelope, reply) => {
                     let _ = reply.send(self.keep_receipt(&log, device, envelope).await);
+                }
+                Write::Part(log, part, reply) => {
+                    let _ = reply.send(self.keep_part(&log, part).await);
+                }
+                Write::Snapshot(log, snapshot, reply) => {
+                    let _ = reply.send(self.publish_snapshot(&log, snapshot).await);
                 }
                 Write::Sweep(sweep, reply) => batch.sweeps.push((sweep, reply)),
                 Write::Move(moving, reply) => {

@@ -71,7 +71,9 @@ impl Relay {
             | DeviceMsg::Ack(_)
             | DeviceMsg::Get(_)
             | DeviceMsg::Move(_)
-            | DeviceMsg::Receipt(_) => {}
+            | DeviceMsg::Receipt(_)
+            | DeviceMsg::SnapshotPart(_)
+            | DeviceMsg::Snapshot(_) => {}
         }
     }
 
@@ -109,6 +111,8 @@ impl Relay {
             | RelayMsg::Presence(_)
             | RelayMsg::Receipts(_)
             | RelayMsg::ReceiptAck(_)
+            | RelayMsg::Snapshots(_)
+            | RelayMsg::SnapshotAck(_)
             | RelayMsg::Moved(_)
             | RelayMsg::MoveAck(_) => {}
         }

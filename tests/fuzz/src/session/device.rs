@@ -9,8 +9,11 @@ use bytes::Bytes;
 use sync_types::{
     BlobHash, BlobId, DeviceId, DeviceMsg, ErrorCode, FrameBuffer, Kind, LogId, RelayCursor, RelayMsg, RequestId, Run,
     envelope::{HEADER_LEN, NONCE_LEN, SIGNATURE_LEN, TAG_LEN},
-    limits::{BODY_LEN_MIN, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX},
-    message::{Ack, Get, Hello, MoveAck, Page, Pull, Push, PushAck, Receipt, Refused, RowKind},
+    limits::{BODY_LEN_MIN, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, SNAPSHOTS_KEPT},
+    message::{
+        Ack, Get, Hello, MoveAck, Page, Pull, Push, PushAck, Receipt, Refused, RowKind, Snapshot, SnapshotPart,
+        features,
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, split},
@@ -44,6 +47,12 @@ pub(super) struct Left {
     /// By its place in each log.
     pub(super) acknowledged: BTreeMap<LogId, BTreeMap<u64, (BlobId, Run)>>,
     pub(super) pushed: BTreeSet<BlobId>,
+    /// Manifests, acknowledged or not.
+    pub(super) published: BTreeSet<BlobId>,
+    /// Those that each log should have by what was acknowledged, the newest last.
+    pub(super) kept: BTreeMap<LogId, Vec<BlobId>>,
+    /// A MOVE was said.
+    pub(super) has_moved: bool,
     pub(super) ids: Ids,
     /// Nothing was said but what a device may say.
     pub(super) honest: bool,
@@ -51,7 +60,15 @@ pub(super) struct Left {
 
 impl Default for Left {
     fn default() -> Self {
-        Self { acknowledged: BTreeMap::new(), pushed: BTreeSet::new(), ids: Ids::default(), honest: true }
+        Self {
+            acknowledged: BTreeMap::new(),
+            pushed: BTreeSet::new(),
+            published: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            has_moved: false,
+            ids: Ids::default(),
+            honest: true,
+        }
     }
 }
 
@@ -62,6 +79,12 @@ struct Known {
     /// PULLs, which may be answered more than once: how far each has got, and its rows a page.
     pulls: BTreeMap<RequestId, (u64, usize)>,
     envelopes: Vec<Bytes>,
+    /// Parts of snapshots that were sent.
+    parts: Vec<BlobId>,
+    /// It said that it understands snapshots.
+    understands: bool,
+    /// It was told which there are.
+    listed: bool,
     own: BTreeSet<BlobId>,
     runs: BTreeMap<u64, Run>,
     left: Left,
@@ -89,6 +112,9 @@ enum Asked {
     Get(BlobId),
     Move,
     Receipt,
+    Part,
+    /// A manifest, the row up to which it covers, and the run there as far as it is known.
+    Snapshot(BlobId, u64, Run),
 }
 
 impl<'a> Device<'a> {
@@ -99,6 +125,9 @@ impl<'a> Device<'a> {
             unanswered: BTreeMap::new(),
             pulls: BTreeMap::new(),
             envelopes: Vec::new(),
+            parts: Vec::new(),
+            understands: false,
+            listed: false,
             own: BTreeSet::new(),
             runs: BTreeMap::from([(0, Run::START)]),
             left,
@@ -231,6 +260,7 @@ impl Known {
             Step::Hello { twist } => self.hello(group, group_id, twist).into(),
             Step::Move { to, over, flaw } => {
                 self.early += usize::from(!self.greeted);
+                self.left.has_moved = true;
                 // Later ones are neither read nor answered.
                 self.honest &= self.greeted || self.early <= EARLY_MOVES_MAX;
                 let to = usize::from(to) % IDS;
@@ -255,6 +285,12 @@ impl Known {
                     let id = self.ask(Asked::Receipt);
                     return Receipt { id, envelope }.into();
                 }
+                if shape.kind % KINDS == Kind::Snapshot as u8 {
+                    // Nor is this one.
+                    self.parts.push(BlobHash::of_bytes(&envelope).blob_id());
+                    let id = self.ask(Asked::Part);
+                    return SnapshotPart { id, envelope }.into();
+                }
                 self.push(envelope, age_s).into()
             }
             Step::PushAgain { which, age_s } => {
@@ -275,6 +311,17 @@ impl Known {
                 let blob_id = BlobHash::of_bytes(&envelope).blob_id();
                 let id = self.ask(Asked::Get(blob_id));
                 Get { id, blob_id }.into()
+            }
+            Step::Publish { shape, parts, covers } => {
+                let envelope = self.envelope(group, Shape { kind: Kind::Snapshot as u8, ..shape });
+                let newest = self.runs.last_key_value().map_or(0, |(cursor, _)| *cursor);
+                let covers = covers.unwrap_or(newest);
+                let run = self.runs.get(&covers).copied().unwrap_or(Run::START);
+                let blob_id = BlobHash::of_bytes(&envelope).blob_id();
+                self.left.published.insert(blob_id);
+                let parts: Vec<_> = self.parts.iter().rev().take(usize::from(parts % 4)).copied().collect();
+                let id = self.ask(Asked::Snapshot(blob_id, covers, run));
+                Snapshot { id, envelope, parts: parts.into(), covers: RelayCursor::new(covers), run }.into()
             }
             Step::Ack { cursor } => Ack { cursor: RelayCursor::new(cursor) }.into(),
             Step::Settle | Step::Alter { .. } | Step::Raw { .. } | Step::Bytes { .. } | Step::Again { .. } => {
@@ -319,6 +366,9 @@ impl Known {
             self.honest = false;
         }
         self.outsider |= bad && !self.greeted && self.log.is_none() && self.aligned;
+        if !self.greeted {
+            self.understands = hello.features & features::SNAPSHOTS != 0;
+        }
         self.greeted = true;
         self.last_id += 1;
         hello
@@ -387,15 +437,43 @@ impl Known {
                 let asked = self.unanswered.remove(&ack.id);
                 assert!(matches!(asked, Some(Asked::Receipt)) || !self.honest, "this was not asked");
             }
+            RelayMsg::Snapshots(snapshots) => {
+                assert!(
+                    self.log.is_some() && (self.understands || !self.honest),
+                    "it did not say that it understands that"
+                );
+                let published = |manifest| self.left.published.contains(manifest);
+                let known = snapshots.manifests.0.iter().all(published);
+                assert!(known || !self.honest || !self.left.honest, "nobody published this");
+                self.listed = true;
+            }
+            RelayMsg::SnapshotAck(ack) => self.snapshot_kept(ack.id),
             RelayMsg::Notify(notify) => assert!(notify.cursor > RelayCursor::START),
             RelayMsg::Refused(refused) if refused.id == 0 => self.last_word = Some(refused),
             RelayMsg::Refused(refused) => self.refused(group, &refused),
         }
     }
 
+    /// A part or a manifest is on the relay's disk.
+    fn snapshot_kept(&mut self, id: RequestId) {
+        let asked = self.unanswered.remove(&id);
+        let of_this = matches!(asked, Some(Asked::Part | Asked::Snapshot(..)));
+        assert!(of_this || !self.honest, "this was not asked");
+        let Some(Asked::Snapshot(blob_id, covers, run)) = asked else { return };
+        assert!(covers == 0 || run != Run::START || !self.honest, "no row has this run");
+        let kept = self.left.kept.entry(self.log.expect("it was welcomed to one")).or_default();
+        if !kept.contains(&blob_id) {
+            kept.push(blob_id);
+            kept.drain(..kept.len().saturating_sub(SNAPSHOTS_KEPT));
+        }
+    }
+
     fn refused(&mut self, group: &Group, refused: &Refused) {
         let code = refused.error();
-        if let Some(Asked::Move) = self.unanswered.remove(&refused.id) {
+        let asked = self.unanswered.remove(&refused.id);
+        let outdone = code == ErrorCode::SnapshotOutdone;
+        assert!(!outdone || matches!(asked, Some(Asked::Snapshot(..))) || !self.honest, "by nothing");
+        if let Some(Asked::Move) = asked {
             let good = self.left.ids.asked(refused.id).is_some_and(|asked| asked.good);
             let because = if good {
                 matches!(code, ErrorCode::GroupMoved)
@@ -437,6 +515,7 @@ impl Known {
 
     fn page(&mut self, page: Page) {
         self.unanswered.remove(&page.id);
+        assert!(self.listed || !self.understands || !self.honest, "snapshots are told first");
         let Some((after, rows_max)) = self.pulls.get_mut(&page.id).filter(|_| self.honest) else { return };
         assert_eq!(page.after.get(), *after, "pages are contiguous");
         assert!(page.rows.0.len() <= *rows_max, "more rows than were asked for");

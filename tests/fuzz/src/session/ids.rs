@@ -65,8 +65,8 @@ impl Ids {
     }
 
     fn settle(&mut self, asked: Asked, name: &dyn Fn(usize) -> RelayGroupId) {
-        // Onto an id that is over it goes where that went.
-        let to = self.went.iter().rev().find(|(id, _)| *id == asked.to).map_or(asked.to, |(_, target)| *target);
+        // Onto an id that is over nothing is moved, wherever that went.
+        let to = asked.to;
         let in_a_circle = self.is_over(to) || asked.over.iter().any(|(id, _)| *id == to);
         let others = match asked.answer {
             Some(Ok(others)) => others,

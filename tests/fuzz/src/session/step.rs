@@ -27,6 +27,8 @@ pub(super) enum Step {
     Bytes { bytes: Vec<u8> },
     /// Says that the group is known by one of its ids from now on, and that others are over: one bit for each.
     Move { to: u8, over: u8, flaw: Flaw },
+    /// Publishes a snapshot of so many of the parts that it pushed last, which covers all up to a row.
+    Publish { shape: Shape, parts: u8, covers: Option<u64> },
     /// Hangs up and comes again, by one of the group's ids.
     Again { id: u8 },
 }

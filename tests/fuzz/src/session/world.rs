@@ -12,7 +12,7 @@ use sync_types::{
     BlobHash, BlobId, DeviceId, DeviceMsg, ErrorCode, FrameBuffer, LogId, RelayGroupId, RelayId, RelayMsg, RequestId,
     Run,
     limits::{PAGE_ROWS_MAX, PROTOCOL_VERSION},
-    message::{Hello, Move, Over, Pull, RowKind, features},
+    message::{Get, Hello, Move, Over, Pull, RowKind, features},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -110,7 +110,7 @@ impl Group {
             last_cursor: sync_types::RelayCursor::START,
             log_id: None,
             signature: auth.sign_hello(device, &RELAY, &EXPORTER).to_vec().into(),
-            features: features::MOVE,
+            features: features::MOVE | features::SNAPSHOTS,
         }
     }
 }
@@ -146,17 +146,18 @@ impl World {
                 device.leave(code)
             });
         }
-        let mut logs = BTreeMap::new();
+        let (mut logs, mut snapshots) = (BTreeMap::new(), BTreeMap::new());
         for id in left.ids.met.clone() {
             self.runtime.block_on(async {
                 let (ours, theirs) = duplex(STREAM);
                 let serving = self.harness.session(group.devices[1], EXPORTER, theirs);
                 let (code, found) = tokio::join!(serving, look(&group, id, ours));
                 match found {
-                    Found::Log(log_id, log) => {
+                    Found::Log(log_id, log, manifests) => {
                         assert_eq!(code, 0, "who only reads is not sent away");
                         assert!(left.ids.may_live(id), "a log under an id that is over");
                         logs.insert(log_id, log);
+                        snapshots.insert(log_id, manifests);
                     }
                     Found::Packages(packages) => {
                         assert_eq!(code, u64::from(ErrorCode::GroupMoved.number()));
@@ -166,6 +167,7 @@ impl World {
             });
         }
         compare(&left, &logs);
+        compare_snapshots(&left, &snapshots);
     }
 }
 
@@ -187,7 +189,8 @@ type Log = BTreeMap<u64, (BlobId, Run)>;
 
 /// What there is under an id.
 enum Found {
-    Log(LogId, Log),
+    /// With the snapshots that the relay names.
+    Log(LogId, Log, Vec<BlobId>),
     Packages(Vec<Bytes>),
 }
 
@@ -200,6 +203,12 @@ async fn look(group: &Group, id: usize, mut stream: DuplexStream) -> Found {
     }
     let RelayMsg::Welcome(welcome) = answer else { panic!("a member is let in: {answer:?}") };
     assert_ne!(welcome.log_id, LogId::from_bytes([0; 16]));
+    let RelayMsg::Snapshots(snapshots) = hear(&mut stream, &mut buffer).await else { panic!("they are told first") };
+    for blob_id in &snapshots.manifests.0 {
+        say(&mut stream, &Get { id: 2, blob_id: *blob_id }.into()).await;
+        let RelayMsg::Got(got) = hear(&mut stream, &mut buffer).await else { panic!("what is named is there") };
+        assert_eq!(BlobHash::of_bytes(&got.envelope).blob_id(), *blob_id);
+    }
     while (log.len() as u64) < welcome.max_cursor.get() {
         let after = sync_types::RelayCursor::new(log.len() as u64);
         say(&mut stream, &Pull { id: 1, after, run, limit: PAGE_ROWS_MAX, follow: false }.into()).await;
@@ -216,7 +225,7 @@ async fn look(group: &Group, id: usize, mut stream: DuplexStream) -> Found {
             log.insert(log.len() as u64 + 1, (blob_id, run));
         }
     }
-    Found::Log(welcome.log_id, log)
+    Found::Log(welcome.log_id, log, snapshots.manifests.0)
 }
 
 /// Nothing was acknowledged that is not there, and nothing is there that was not pushed.
@@ -236,6 +245,19 @@ fn compare(left: &Left, logs: &BTreeMap<LogId, Log>) {
     }
 }
 
+/// The relay names those that were acknowledged last, and nothing that nobody published.
+fn compare_snapshots(left: &Left, found: &BTreeMap<LogId, Vec<BlobId>>) {
+    if !left.honest {
+        return;
+    }
+    for (log_id, manifests) in found {
+        assert!(manifests.iter().all(|manifest| left.published.contains(manifest)), "nobody published this");
+        // What becomes of those of several logs is the store's suite's to say.
+        let expected = left.kept.get(log_id).map_or(&[][..], |kept| kept);
+        assert!(left.has_moved || manifests == expected, "{manifests:?} and not {expected:?}");
+    }
+}
+
 async fn say(stream: &mut DuplexStream, message: &DeviceMsg) {
     stream.write_all(&message.to_frame()).await.expect("the relay listens");
 }
@@ -243,7 +265,11 @@ async fn say(stream: &mut DuplexStream, message: &DeviceMsg) {
 async fn hear(stream: &mut DuplexStream, buffer: &mut FrameBuffer) -> RelayMsg {
     loop {
         if let Some(frame) = buffer.next_frame().expect("frames") {
-            return understood(&RelayMsg::from_frame(&frame).expect("a message"));
+            match understood(&RelayMsg::from_frame(&frame).expect("a message")) {
+                // Unasked: what others left who went another way.
+                RelayMsg::MoveAck(ack) if ack.id == 0 => continue,
+                message => return message,
+            }
         }
         let mut bytes = vec![0; STREAM];
         let len = timeout(NEVER, stream.read(&mut bytes)).await.expect("an answer comes").expect("it is open");

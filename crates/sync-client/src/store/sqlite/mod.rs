@@ -8,7 +8,11 @@
 mod read;
 mod write;
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use sqlx::{
@@ -18,7 +22,7 @@ use sqlx::{
 };
 use sync_core::event::{HeldRow, Load, StoreOp, Stored};
 use sync_sqlite::Database;
-use sync_types::{DeviceId, LocalCursor, LocalLogId};
+use sync_types::{BlobId, DeviceId, LocalCursor, LocalLogId};
 use tokio::sync::Mutex;
 
 use super::{AddressRow, Lacks, Membership, Pin, Placed, ProfileRow, Reach, Store, StoreError};
@@ -190,9 +194,19 @@ impl Store for SqliteStore {
                 .db
                 .transaction(async |db| {
                     // `sender` and `receipt` refer to `device`, which therefore comes last.
-                    for table in
-                        ["relay_state", "sender", "receipt", "held", "waiting", "parked", "roster", "nonce", "device"]
-                    {
+                    for table in [
+                        "relay_state",
+                        "sender",
+                        "receipt",
+                        "held",
+                        "waiting",
+                        "parked",
+                        "roster",
+                        "nonce",
+                        "snapshot_part",
+                        "snapshot",
+                        "device",
+                    ] {
                         db.add(&format!("DELETE FROM {table}"));
                     }
                     db.add(
@@ -217,6 +231,10 @@ impl Store for SqliteStore {
 
     async fn read(&self, load: Load) -> Result<(Vec<HeldRow>, u64), StoreError> {
         read::rows(&self.readers, load).await
+    }
+
+    async fn snapshot(&self) -> Result<Option<(Bytes, BTreeMap<BlobId, Bytes>)>, StoreError> {
+        read::snapshot(&self.readers).await
     }
 
     async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError> {

@@ -1,10 +1,12 @@
 //! Reading rows back, without trusting them: a value that was never written here makes the store corrupt.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use sqlx::{ColumnIndex, Row, SqlitePool, sqlite::SqliteRow};
 use sync_core::{
     OWN_HASHES_MAX,
-    event::{HeldRow, Load, ParkReason, Paved, RelayState, SenderRow, Stored, WaitingRow},
+    event::{HeldRow, Load, ParkReason, Paved, RelayState, SenderRow, Stored, StoredSnapshot, WaitingRow},
     heads::Contradiction,
     identity::Nonce,
     roster::EntryHash,
@@ -69,8 +71,31 @@ pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
     for row in sqlx::query("SELECT envelope FROM receipt").fetch_all(&mut *tx).await? {
         stored.receipts.push(envelope(&row, "envelope")?);
     }
+    for row in sqlx::query("SELECT id, own, manifest FROM snapshot").fetch_all(&mut *tx).await? {
+        let parts = "SELECT id FROM snapshot_part WHERE snapshot = ?";
+        let parts = sqlx::query(parts).bind(row.try_get::<&[u8], _>("id")?.to_vec()).fetch_all(&mut *tx).await?;
+        stored.snapshots.push(StoredSnapshot {
+            own: row.try_get("own")?,
+            manifest: envelope(&row, "manifest")?,
+            parts: parts
+                .iter()
+                .map(|part| Ok(BlobId::from_bytes(id(part, "id")?)))
+                .collect::<Result<_, StoreError>>()?,
+        });
+    }
     tx.commit().await?;
     Ok(stored)
+}
+
+pub(super) async fn snapshot(db: &SqlitePool) -> Result<Option<(Bytes, BTreeMap<BlobId, Bytes>)>, StoreError> {
+    let mut tx = db.begin().await?;
+    let loading = sqlx::query("SELECT id, manifest FROM snapshot WHERE NOT own").fetch_optional(&mut *tx).await?;
+    let Some(loading) = loading else { return Ok(None) };
+    let parts = sqlx::query("SELECT id, envelope FROM snapshot_part WHERE snapshot = ?");
+    let parts = parts.bind(loading.try_get::<&[u8], _>("id")?.to_vec()).fetch_all(&mut *tx).await?;
+    let part = |row: &SqliteRow| Ok((BlobId::from_bytes(id(row, "id")?), envelope(row, "envelope")?));
+    let parts = parts.iter().map(part).collect::<Result<_, StoreError>>()?;
+    Ok(Some((envelope(&loading, "manifest")?, parts)))
 }
 
 pub(super) async fn rows(db: &SqlitePool, load: Load) -> Result<(Vec<HeldRow>, u64), StoreError> {
@@ -87,6 +112,13 @@ pub(super) async fn rows(db: &SqlitePool, load: Load) -> Result<(Vec<HeldRow>, u
         }
         Load::Held { relay: _, after, bytes } => (format!("{HELD} WHERE position > ? ORDER BY position"), after, bytes),
         Load::Parked { after, bytes } => return Ok((parked(db, after, bytes).await?, 0)),
+        Load::SnapshotPart { relay: _, snapshot, part } => {
+            let query = sqlx::query("SELECT envelope FROM snapshot_part WHERE snapshot = ? AND id = ?");
+            let query = query.bind(snapshot.as_bytes().to_vec()).bind(part.as_bytes().to_vec());
+            let row = query.fetch_optional(db).await?;
+            let row = row.map(|row| envelope(&row, "envelope").map(HeldRow::unread)).transpose()?;
+            return Ok((row.into_iter().collect(), 0));
+        }
     };
     let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(bound.cast_signed());
     take_while_it_fits(query.fetch(db), bytes).await

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, hash_map::Entry},
 };
 
+use bytes::Bytes;
 use sqlx::Row as _;
 use sync_core::{
     event::{HeldRow, ParkedRow, RelayState, SenderRow, StoreOp, WaitingRow},
@@ -48,6 +49,9 @@ enum Ordered<'a> {
     Adopt(&'a DeviceId, Seq, &'a HeldRow),
     Roster(&'a [u8]),
     Superseded(&'a [u8]),
+    Snapshot(&'a BlobId, bool, &'a [u8], &'a [(BlobId, Bytes)]),
+    SnapshotPart(&'a BlobId, &'a BlobId, &'a [u8]),
+    SnapshotOver(&'a BlobId),
 }
 
 impl<'a> Batch<'a> {
@@ -79,6 +83,13 @@ impl<'a> Batch<'a> {
                 StoreOp::Unpark { blob_id } => batch.ordered.push(Ordered::Unpark(blob_id)),
                 StoreOp::Roster { entry } => batch.ordered.push(Ordered::Roster(entry)),
                 StoreOp::Superseded { entry } => batch.ordered.push(Ordered::Superseded(entry)),
+                StoreOp::Snapshot { snapshot, own, manifest, parts } => {
+                    batch.ordered.push(Ordered::Snapshot(snapshot, *own, manifest, parts));
+                }
+                StoreOp::SnapshotPart { snapshot, part, envelope } => {
+                    batch.ordered.push(Ordered::SnapshotPart(snapshot, part, envelope));
+                }
+                StoreOp::SnapshotOver { snapshot } => batch.ordered.push(Ordered::SnapshotOver(snapshot)),
             }
         }
         batch
@@ -247,7 +258,29 @@ fn put_ordered(db: &mut Database, op: &Ordered<'_>) {
         Ordered::Unpark(blob_id) => db.add("DELETE FROM parked WHERE blob_id = ?").bind(blob_id.as_bytes().as_slice()),
         Ordered::Roster(entry) => put_roster(db, entry),
         Ordered::Superseded(entry) => db.add("DELETE FROM roster WHERE entry = ?").bind(*entry),
+        Ordered::Snapshot(snapshot, own, manifest, parts) => {
+            db.add("DELETE FROM snapshot WHERE own = ?").bind(*own);
+            db.add("INSERT OR REPLACE INTO snapshot (id, own, manifest) VALUES (?, ?, ?)")
+                .bind(snapshot.as_bytes().as_slice())
+                .bind(*own)
+                .bind(*manifest);
+            for (part, envelope) in *parts {
+                put_part(db, snapshot, part, envelope);
+            }
+            db
+        }
+        Ordered::SnapshotPart(snapshot, part, envelope) => put_part(db, snapshot, part, envelope),
+        Ordered::SnapshotOver(snapshot) => {
+            db.add("DELETE FROM snapshot WHERE id = ?").bind(snapshot.as_bytes().as_slice())
+        }
     };
+}
+
+fn put_part<'a>(db: &'a mut Database, snapshot: &BlobId, part: &BlobId, envelope: &[u8]) -> &'a mut Database {
+    db.add("INSERT OR REPLACE INTO snapshot_part (snapshot, id, envelope) VALUES (?, ?, ?)")
+        .bind(snapshot.as_bytes().as_slice())
+        .bind(part.as_bytes().as_slice())
+        .bind(envelope)
 }
 
 pub(super) fn put_roster<'a>(db: &'a mut Database, entry: &[u8]) -> &'a mut Database {
