@@ -38,6 +38,8 @@ export const ERROR_CODES = [
   'idle_timeout',
   /** The group has new keys; connecting again with them by itself. */
   'group_moved',
+  /** The relay has a snapshot that covers more than this one; make a new one when it is worth it. */
+  'snapshot_outdone',
   /** No invite with this code; check the code, or ask for a new one (a code lives ten minutes and works once). */
   'invite_not_found',
   /** This code was already used by another device; if that was not you, cancel and make a new one. */
@@ -100,6 +102,12 @@ export const ERROR_CODES = [
   'not_safe_to_leave',
   /** No device of this group has that id; the list of devices has all of them. */
   'device_unknown',
+  /** This is not where the local log ends; apply and acknowledge what is there, and make the snapshot anew. */
+  'snapshot_outdated',
+  /** The snapshot is too large; the limit is 32 MiB. */
+  'snapshot_too_large',
+  /** There is no snapshot to load; what is in the local log is all there is. */
+  'no_snapshot',
   /** This is neither a pairing code, which has sixteen letters and digits like ABCD-EFGH-JKMN-PQRS, nor a whole invite link. */
   'invalid_code',
   /** The code was wrong, and is used up now; make a new one on the other device. */

@@ -21,7 +21,7 @@
 import { Channel } from '@tauri-apps/api/core'
 
 import { call } from './ipc.js'
-import { pageOf } from './page.js'
+import { pageOf, snapshotOf } from './page.js'
 import type {
   Backend,
   BlobState,
@@ -38,6 +38,7 @@ import type {
   Pushed,
   PushOptions,
   RecoveryKit,
+  Snapshot,
   Status,
   SyncEvent,
 } from './types.js'
@@ -76,6 +77,41 @@ export const blobStates = (cursors: number[], options: Options = {}): Promise<Bl
 
 /** The highest cursor that the app acknowledged. */
 export const lastCursor = (options: Options = {}): Promise<number> => call('last_cursor', { ...options })
+
+// ── Snapshots ──
+
+/**
+ * Keeps the app's state for devices that join later: they begin with that, and read only what came after. Resolves once it is
+ * safe on this device; relays are sent it when they can be reached, and the next one takes its place.
+ *
+ * `upTo` is where the local log ended when the state was that: everything up to there is in it, nothing beyond is, and all of
+ * it is acknowledged. Rejects with `snapshot_outdated` if more has come or been pushed since: apply that and make another. Up
+ * to 32 MiB. The app's configuration says after how many blobs it is asked for one (`snapshotAfter`).
+ */
+export const publishSnapshot = (
+  bytes: Uint8Array | ArrayBuffer,
+  upTo: number,
+  { profile }: Options = {},
+): Promise<void> => {
+  const headers: Record<string, string> = { 'sync-up-to': String(upTo) }
+  if (profile !== undefined) headers['sync-profile'] = profile
+  return call('publish_snapshot', bytes, headers)
+}
+
+/**
+ * The snapshot that is here for the app to load, as the event `snapshotReady` told. Until {@link snapshotLoaded} answers it, a
+ * device that has nothing yet reads nothing else.
+ */
+export const latestSnapshot = async (options: Options = {}): Promise<Snapshot | undefined> =>
+  snapshotOf(await call('latest_snapshot', { ...options }))
+
+/**
+ * The app has made a snapshot a part of its state, durably; or, with `taken` false, can't use it: then there may be another
+ * one, or everything is read from the log. What was in it does not come again. One that is offered to an app that has
+ * something already is there to fill a gap, and may hold what the app has: it is to be merged.
+ */
+export const snapshotLoaded = (snapshotId: string, taken = true, options: Options = {}): Promise<void> =>
+  call('snapshot_loaded', { snapshotId, taken, ...options })
 
 // ── The connection ──
 

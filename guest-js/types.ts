@@ -122,6 +122,32 @@ export interface Contradiction {
   kind: 'forked' | 'withheld'
 }
 
+/** The app's state as a device gave it, for those who join later. */
+export interface Snapshot {
+  /** Names it. */
+  snapshotId: string
+  /** The device that made it. */
+  sender: string
+  /** When, by that device's clock. */
+  madeAt: number
+  /** What the app gave. */
+  bytes: Uint8Array
+}
+
+/** A snapshot that is being fetched, or waits for the app to load it. */
+export interface Loading {
+  /** Names it. */
+  snapshotId: string
+  /** The device that made it. */
+  sender: string
+  /** Bytes that are here. */
+  done: number
+  /** Of so many. */
+  total: number
+  /** All of it is here, for `latestSnapshot()`. */
+  ready: boolean
+}
+
 /** Everything an app may want to show. */
 export interface Status {
   /** The one word. */
@@ -142,6 +168,8 @@ export interface Status {
   headCursor: number
   /** The relays, in order of preference. */
   relays: Relay[]
+  /** The snapshot that is being loaded. Until the app has, a device that has nothing yet reads nothing else. */
+  loading: Loading | null
   /** When everything last was in step, since the app was started. */
   syncedAt: number | null
   /**
@@ -318,6 +346,14 @@ export type SyncEvent =
   | { kind: 'relayRegressed'; relayId: string }
   /** A relay shows this device another history, or less of it, than it has shown another: the status tells which. */
   | { kind: 'relayContradicted'; relayId: string }
+  /** It is time for a snapshot of the app's state: whoever joins would have much to read. */
+  | { kind: 'snapshotNeeded'; upTo: number }
+  /** A relay keeps this device's snapshot. */
+  | { kind: 'snapshotKept'; snapshotId: string; relayId: string }
+  /** A snapshot is being fetched. */
+  | { kind: 'snapshotProgress'; snapshotId: string; done: number; total: number }
+  /** A snapshot is here for the app to load: `latestSnapshot()`, and then `snapshotLoaded()`. */
+  | { kind: 'snapshotReady'; snapshotId: string; sender: string }
   /** The status says something else than before. Told at most ten times a second. */
   | { kind: 'statusChanged'; status: Status }
   /** Something failed that the answer to no call will tell. */

@@ -47,6 +47,8 @@ describe('every function asks for its command', () => {
     ['ack', () => sync.ack(3), { cursor: 3 }],
     ['last_cursor', () => sync.lastCursor({ profile: 'work' }), { profile: 'work' }],
     ['blob_states', () => sync.blobStates([1, 2]), { cursors: [1, 2] }],
+    ['snapshot_loaded', () => sync.snapshotLoaded('ab'), { snapshotId: 'ab', taken: true }],
+    ['snapshot_loaded', () => sync.snapshotLoaded('ab', false), { snapshotId: 'ab', taken: false }],
     ['status', () => sync.status(), {}],
     ['connect', () => sync.connect(), {}],
     ['disconnect', () => sync.disconnect(), {}],
@@ -85,6 +87,23 @@ describe('push', () => {
     await sync.push(payload, { wait: 'all', ttl: 60, profile: 'work' })
     expect(asked[0]).toEqual({ command: 'plugin:sync|push', args: payload, headers: {} })
     expect(asked[1]?.headers).toEqual({ 'sync-wait': 'all', 'sync-ttl': '60', 'sync-profile': 'work' })
+  })
+})
+
+describe('snapshots', () => {
+  test('the state goes as it is, and up to where it goes in a header', async () => {
+    const asked = answering(undefined)
+    await sync.publishSnapshot(new Uint8Array([7, 255]), 12, { profile: 'work' })
+    const headers = { 'sync-up-to': '12', 'sync-profile': 'work' }
+    expect(asked).toEqual([{ command: 'plugin:sync|publish_snapshot', args: new Uint8Array([7, 255]), headers }])
+  })
+
+  test('one that is there is taken apart, and none is none', async () => {
+    answering(page({ snapshotId: 'ab', sender: 'cd', madeAt: 5 }, [1, 0, 255]))
+    const bytes = new Uint8Array([1, 0, 255])
+    expect(await sync.latestSnapshot()).toEqual({ snapshotId: 'ab', sender: 'cd', madeAt: 5, bytes })
+    answering(page(null))
+    expect(await sync.latestSnapshot()).toBeUndefined()
   })
 })
 

@@ -17,6 +17,9 @@ let log: { own: boolean; payload: Uint8Array }[] = []
 let refuses = false
 let acknowledged = 0
 let deviceId = 'phone'
+let published: Uint8Array | undefined
+let snapshot: ArrayBuffer | undefined
+let loaded: string | undefined
 
 beforeEach(() => {
   log = []
@@ -27,6 +30,9 @@ beforeEach(() => {
     if (command === 'plugin:sync|push') return { cursor: log.push({ own: true, payload: args as unknown as Uint8Array }) }
     if (command === 'plugin:sync|pull') return page((args as { afterCursor: number }).afterCursor)
     if (command === 'plugin:sync|status') return { deviceId }
+    if (command === 'plugin:sync|publish_snapshot') published = args as unknown as Uint8Array
+    if (command === 'plugin:sync|latest_snapshot') return snapshot
+    if (command === 'plugin:sync|snapshot_loaded') loaded = (args as { snapshotId: string }).snapshotId
     if (command === 'plugin:sync|ack') acknowledged = (args as { cursor: number }).cursor
     return undefined
   })
@@ -135,4 +141,21 @@ test('the other ways to merge', async () => {
   const seen = Date.now() + 60_000
   expect(written.nextTime(seen)).toBe(seen + 1)
   expect(written.nextTime(0)).toBeGreaterThan(seen - 120_000)
+})
+
+test('asked for its state it gives it, and begins with that of another device', async () => {
+  const steps: string[] = []
+  const heed = (event: object) =>
+    written.heedSnapshots(
+      event,
+      async () => steps.push('read'),
+      async () => new Uint8Array([1, 2]),
+      async (bytes: Uint8Array) => steps.push(`take ${bytes}`),
+    )
+  await heed({ kind: 'snapshotNeeded', upTo: 3 })
+  expect([steps, published]).toEqual([['read'], new Uint8Array([1, 2])])
+  const text = new TextEncoder().encode(JSON.stringify({ snapshotId: 'ab', sender: 'cd', madeAt: 1 }))
+  snapshot = Uint8Array.from([0, 0, 0, text.length, ...text, 8, 9]).buffer
+  await heed({ kind: 'snapshotReady', snapshotId: 'ab', sender: 'cd' })
+  expect([steps, loaded]).toEqual([['read', 'take 8,9', 'read'], 'ab'])
 })

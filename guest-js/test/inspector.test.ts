@@ -27,6 +27,7 @@ const STATUS: Status = {
       contradictions: [{ deviceId: ID('d'), cursor: 9, kind: 'forked' }],
     },
   ],
+  loading: null,
   syncedAt: null,
   identityReused: false,
   removed: false,

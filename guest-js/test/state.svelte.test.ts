@@ -19,6 +19,7 @@ const status = (change: Partial<Status> = {}): Status => ({
   lastCursor: 0,
   headCursor: 0,
   relays: [],
+  loading: null,
   syncedAt: null,
   identityReused: false,
   removed: false,

@@ -172,6 +172,28 @@ pub(crate) async fn last_cursor(plugin: State<'_, Plugin>, profile: Option<Strin
     plugin.profile(profile)?.last_cursor().await
 }
 
+#[tauri::command]
+pub(crate) async fn publish_snapshot(plugin: State<'_, Plugin>, request: Request<'_>) -> Result<()> {
+    let payload::NewSnapshot { bytes, up_to, profile } = payload::NewSnapshot::of(&request)?;
+    plugin.profile(profile)?.publish_snapshot(bytes, up_to).await
+}
+
+#[tauri::command]
+pub(crate) async fn latest_snapshot(plugin: State<'_, Plugin>, profile: Option<String>) -> Result<Response> {
+    let snapshot = plugin.profile(profile)?.latest_snapshot().await?;
+    Ok(Response::new(payload::snapshot(snapshot.as_ref())?))
+}
+
+#[tauri::command]
+pub(crate) async fn snapshot_loaded(
+    plugin: State<'_, Plugin>,
+    snapshot_id: String,
+    taken: bool,
+    profile: Option<String>,
+) -> Result<()> {
+    plugin.profile(profile)?.snapshot_loaded(snapshot_id, taken).await
+}
+
 // ── Devices and relays ──
 
 #[tauri::command]

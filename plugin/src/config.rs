@@ -17,6 +17,9 @@ pub struct Config {
     pub profiles: Vec<String>,
     /// Connect by itself, from the start; so if nothing is said.
     pub auto_connect: Option<bool>,
+    /// After how many blobs that are in no snapshot the app is asked for one of its state, for devices that join later.
+    /// If nothing is said the app neither makes snapshots nor loads any, and such a device reads everything there is.
+    pub snapshot_after: Option<u64>,
     /// How the app's invite links begin; `zerok` if nothing is said.
     pub link_scheme: Option<String>,
     /// What this device is called on the others, until it is renamed; the machine's name if nothing is said.
@@ -51,6 +54,7 @@ impl Config {
             profile: self.profile.or(other.profile),
             profiles: or(self.profiles, other.profiles),
             auto_connect: self.auto_connect.or(other.auto_connect),
+            snapshot_after: self.snapshot_after.or(other.snapshot_after),
             link_scheme: self.link_scheme.or(other.link_scheme),
             device_name: self.device_name.or(other.device_name),
             secrets: self.secrets.or(other.secrets),

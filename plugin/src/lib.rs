@@ -104,6 +104,13 @@ impl Builder {
         self
     }
 
+    /// After how much the app is asked for a snapshot. See [`Config::snapshot_after`].
+    #[must_use]
+    pub fn snapshot_after(mut self, blobs: u64) -> Self {
+        self.config.snapshot_after = Some(blobs);
+        self
+    }
+
     /// How invite links begin. See [`Config::link_scheme`].
     #[must_use]
     pub fn link_scheme(mut self, scheme: impl Into<String>) -> Self {
@@ -160,6 +167,9 @@ impl Builder {
                 commands::ack,
                 commands::last_cursor,
                 commands::blob_states,
+                commands::publish_snapshot,
+                commands::latest_snapshot,
+                commands::snapshot_loaded,
                 commands::subscribe,
                 commands::unsubscribe,
                 commands::status,
@@ -198,6 +208,7 @@ impl Builder {
             secrets: config.secrets.map(Into::into),
             passphrase: self.passphrase,
             auto_connect: config.auto_connect.unwrap_or(true),
+            snapshot_after: config.snapshot_after,
             ..Settings::new(&dir, &config.device_name.clone().unwrap_or_else(machine_name), &app.config().identifier)
         };
         let settings = match config.link_scheme {

@@ -1,12 +1,12 @@
 //! Bytes on their way between a page and Rust.
 //!
-//! A push's bytes are the request's body, and what else it says is in headers; on Android, where a request has no raw body,
+//! A push's bytes, or a snapshot's, are the request's body, and what else it says is in headers; on Android, where a request has no raw body,
 //! they are a list of numbers. A page of blobs is one answer: the length of a description in four bytes, big endian, the
 //! description as JSON, and then every blob's bytes, one after the other.
 
 use serde::Serialize;
 use sync_bridge::{
-    BridgeError,
+    BridgeError, Snapshot,
     dto::{Blob, Page, PushOptions, Wait},
 };
 use tauri::{
@@ -17,6 +17,7 @@ use tauri::{
 const PROFILE: &str = "sync-profile";
 const WAIT: &str = "sync-wait";
 const TTL: &str = "sync-ttl";
+const UP_TO: &str = "sync-up-to";
 
 /// What a push says.
 #[derive(Debug)]
@@ -37,8 +38,26 @@ impl Push {
     }
 }
 
+/// What a new snapshot says.
+#[derive(Debug)]
+pub(crate) struct NewSnapshot {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) up_to: u64,
+    pub(crate) profile: Option<String>,
+}
+
+impl NewSnapshot {
+    pub(crate) fn of(request: &Request<'_>) -> Result<Self, BridgeError> {
+        const WRONG: BridgeError = BridgeError::Argument("a snapshot says up to which cursor it goes");
+        let headers = request.headers();
+        let up_to = text(headers, UP_TO)?.and_then(|up_to| up_to.parse().ok()).ok_or(WRONG)?;
+        let profile = text(headers, PROFILE)?.map(str::to_owned);
+        Ok(Self { bytes: bytes(request.body())?, up_to, profile })
+    }
+}
+
 fn bytes(body: &InvokeBody) -> Result<Vec<u8>, BridgeError> {
-    const WRONG: BridgeError = BridgeError::Argument("a push takes bytes: a Uint8Array or an ArrayBuffer");
+    const WRONG: BridgeError = BridgeError::Argument("bytes are wanted: a Uint8Array or an ArrayBuffer");
     match body {
         InvokeBody::Raw(bytes) => Ok(bytes.clone()),
         InvokeBody::Json(numbers) => serde_json::from_value(numbers.clone()).map_err(|_| WRONG),
@@ -82,13 +101,25 @@ struct Description {
 /// A page as bytes.
 pub(crate) fn page(page: Page) -> Result<Vec<u8>, BridgeError> {
     let payloads: Vec<_> = page.blobs.iter().map(|blob| blob.payload.clone()).collect();
-    let described = |blob: Blob| Described { length: blob.payload.len(), blob };
-    let description = Description { blobs: page.blobs.into_iter().map(described).collect(), has_more: page.has_more };
-    let description = serde_json::to_vec(&description).map_err(|_| BridgeError::Defect)?;
+    let of = |blob: Blob| Described { length: blob.payload.len(), blob };
+    let description = Description { blobs: page.blobs.into_iter().map(of).collect(), has_more: page.has_more };
+    described(&description, payloads.iter().map(|payload| &payload[..]))
+}
+
+/// A snapshot as bytes; `null` and nothing if there is none.
+pub(crate) fn snapshot(snapshot: Option<&Snapshot>) -> Result<Vec<u8>, BridgeError> {
+    described(&snapshot, snapshot.map(|snapshot| &snapshot.bytes[..]).into_iter())
+}
+
+fn described<'a>(
+    description: &impl Serialize,
+    payloads: impl Iterator<Item = &'a [u8]>,
+) -> Result<Vec<u8>, BridgeError> {
+    let description = serde_json::to_vec(description).map_err(|_| BridgeError::Defect)?;
     let length = u32::try_from(description.len()).map_err(|_| BridgeError::Defect)?;
     let mut bytes = length.to_be_bytes().to_vec();
     bytes.extend_from_slice(&description);
-    payloads.iter().for_each(|payload| bytes.extend_from_slice(payload));
+    payloads.for_each(|payload| bytes.extend_from_slice(payload));
     Ok(bytes)
 }
 
@@ -123,6 +154,23 @@ mod tests {
         assert_eq!(lengths, [3, 0, 2]);
         assert_eq!(description["blobs"][0]["pushedAt"], 1);
         assert_eq!(payloads, b"one\xFF\x00");
+    }
+
+    #[test]
+    fn a_snapshot_is_a_description_and_then_its_bytes_or_nothing() {
+        let it = Snapshot {
+            snapshot_id: "ab".into(),
+            sender: "cd".into(),
+            made_at: 7,
+            bytes: b"\xFFstate".as_slice().into(),
+        };
+        let sent = snapshot(Some(&it)).expect("is short");
+        let (length, rest) = sent.split_first_chunk::<4>().expect("four bytes");
+        let (description, bytes) = rest.split_at(usize::try_from(u32::from_be_bytes(*length)).expect("fits"));
+        let description: serde_json::Value = serde_json::from_slice(description).expect("JSON");
+        assert_eq!(description, serde_json::json!({ "snapshotId": "ab", "sender": "cd", "madeAt": 7 }));
+        assert_eq!(bytes, b"\xFFstate");
+        assert_eq!(snapshot(None).expect("is short"), b"\0\0\0\x04null");
     }
 
     #[test]

@@ -36,6 +36,9 @@ fn each_set_of_permissions_allows_its_own_commands_and_no_others() {
                 "ack",
                 "last_cursor",
                 "blob_states",
+                "publish_snapshot",
+                "latest_snapshot",
+                "snapshot_loaded",
                 "subscribe",
                 "unsubscribe",
                 "status",
@@ -111,6 +114,48 @@ fn what_a_page_pushes_another_device_pulls() {
     let android = app.invoke_with("push", json!([104, 105]), &[]).expect("on Android bytes are a list of numbers");
     assert_eq!(android["state"], "queued");
     assert_eq!(app.texts().last().map(String::as_str), Some("hi"));
+}
+
+#[test]
+fn a_page_gives_its_state_and_another_app_begins_with_it() {
+    let relay = TestRelay::start();
+    let of = |after: u64| {
+        let config = json!({ "relays": [relay.address], "snapshotAfter": after });
+        TestApp::with(|builder| builder, config)
+    };
+    let (app, newcomer) = (of(1), of(1_000));
+    app.invoke("create_group", json!({})).expect("starts");
+    app.invoke("subscribe", json!({ "channel": channel(1) })).expect("listens");
+    app.push(b"one", &[("sync-wait", "all")]).expect("a relay answers");
+    assert_eq!(app.heard(1, "snapshotNeeded")["upTo"], 1);
+    let publish = |up_to| app.send("publish_snapshot", b"\xFFstate", &[("sync-up-to", up_to)]);
+    assert_eq!(publish("7").expect_err("there is no such place").code(), "snapshot_outdated");
+    assert_eq!(publish("seven").expect_err("is no number").code(), "invalid_argument");
+    publish("1").expect("is of now");
+    app.heard(1, "snapshotKept");
+    app.push(b"two", &[("sync-wait", "all")]).expect("a relay answers");
+
+    newcomer.invoke("subscribe", json!({ "channel": channel(2) })).expect("listens");
+    let invite = app.invoke("create_invite", json!({ "channel": channel(3) })).expect("is open");
+    newcomer.invoke("join", json!({ "invite": invite["link"], "channel": channel(4) })).expect("begins");
+    let digits = newcomer.heard(4, "digits")["digits"].clone();
+    for (side, shown) in [(&app, 3), (&newcomer, 4)] {
+        side.heard(shown, "digits");
+        side.invoke("approve", json!({ "digits": digits })).expect("both show them");
+    }
+    let ready = newcomer.heard(2, "snapshotReady");
+    let (described, bytes) = newcomer.bytes("latest_snapshot", json!({})).expect("in a group");
+    assert_eq!((&described["snapshotId"], &bytes[..]), (&ready["snapshotId"], &b"\xFFstate"[..]));
+    let status = newcomer.invoke("status", json!({})).expect("opens");
+    assert_eq!((&status["loading"]["ready"], &status["badge"]), (&json!(true), &json!("pending")));
+    assert!(newcomer.texts().is_empty());
+    newcomer.invoke("snapshot_loaded", json!({ "snapshotId": ready["snapshotId"], "taken": true })).expect("was there");
+    eventually("what came after", || newcomer.texts() == ["two"]);
+    assert_eq!(newcomer.bytes("latest_snapshot", json!({})).expect("in a group"), (Value::Null, Vec::new()));
+    let again = json!({ "snapshotId": ready["snapshotId"], "taken": true });
+    assert_eq!(newcomer.code("snapshot_loaded", again), "no_snapshot");
+    let none = json!({ "snapshotId": "beef", "taken": true });
+    assert_eq!(newcomer.code("snapshot_loaded", none), "invalid_argument");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sync_client as client;
 use sync_client::ErrorCode;
 
-use crate::settings::Backend;
+use crate::{settings::Backend, snapshots::Loading};
 
 /// What a push waits for before it resolves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -299,6 +299,8 @@ pub struct Status {
     pub head_cursor: u64,
     /// The relays, in order of preference.
     pub relays: Vec<Relay>,
+    /// The snapshot that is being loaded. Until the app has, a device that has nothing yet reads nothing else.
+    pub loading: Option<Loading>,
     /// When everything last was in step, since the profile was opened.
     pub synced_at: Option<u64>,
     /// This installation was copied: another one uses its identity, the group has no room for one more device, and this
@@ -325,6 +327,7 @@ impl Status {
             last_cursor: 0,
             head_cursor: 0,
             relays: Vec::new(),
+            loading: None,
             synced_at: None,
             identity_reused: false,
             removed: false,
@@ -351,6 +354,7 @@ impl Status {
             last_cursor: status.last_cursor.get(),
             head_cursor: status.head_cursor.get(),
             relays,
+            loading: status.loading.map(Loading::from),
             synced_at: status.synced_ms,
             identity_reused: status.identity_reused,
             removed: status.removed,

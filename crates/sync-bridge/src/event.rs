@@ -121,6 +121,34 @@ pub enum Event {
         /// Which.
         relay_id: String,
     },
+    /// It is time for a snapshot of the app's state: whoever joins would have much to read.
+    SnapshotNeeded {
+        /// Where the local log ends now, with everything acknowledged.
+        up_to: u64,
+    },
+    /// A relay keeps this device's snapshot.
+    SnapshotKept {
+        /// Which.
+        snapshot_id: String,
+        /// Which relay.
+        relay_id: String,
+    },
+    /// A snapshot is being fetched.
+    SnapshotProgress {
+        /// Which.
+        snapshot_id: String,
+        /// Bytes that are here.
+        done: u64,
+        /// Of so many.
+        total: u64,
+    },
+    /// A snapshot is here for the app to load.
+    SnapshotReady {
+        /// Which.
+        snapshot_id: String,
+        /// Who made it.
+        sender: String,
+    },
     /// The status says something else than before. Told at most ten times a second.
     StatusChanged {
         /// What it says now.
@@ -190,6 +218,16 @@ impl From<client::Event> for Event {
             client::Event::ReceivedBy { device } => Self::ReceivedBy { device_id: device.to_string() },
             client::Event::RelayRegressed { relay } => Self::RelayRegressed { relay_id: relay.to_string() },
             client::Event::RelayContradicted { relay } => Self::RelayContradicted { relay_id: relay.to_string() },
+            client::Event::SnapshotNeeded { up_to } => Self::SnapshotNeeded { up_to: up_to.get() },
+            client::Event::SnapshotKept { snapshot, relay } => {
+                Self::SnapshotKept { snapshot_id: snapshot.to_string(), relay_id: relay.to_string() }
+            }
+            client::Event::SnapshotProgress { snapshot, done, total } => {
+                Self::SnapshotProgress { snapshot_id: snapshot.to_string(), done, total }
+            }
+            client::Event::SnapshotReady { snapshot, sender } => {
+                Self::SnapshotReady { snapshot_id: snapshot.to_string(), sender: sender.to_string() }
+            }
             client::Event::Failed { relay, code } => {
                 Self::Error { relay_id: relay.map(|relay| relay.to_string()), code, message: code.text().to_owned() }
             }

@@ -35,7 +35,7 @@ pub struct SyncHandle {
     shared: Arc<Shared>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     settings: Settings,
     place: tokio::sync::Mutex<Place>,
     /// The front end wants to be connected. Kept across [`SyncHandle::rest`].
@@ -129,7 +129,10 @@ impl SyncHandle {
     }
 
     /// Does something that takes a group, and so a profile.
-    fn with_client<T, F>(&self, work: impl FnOnce(Arc<Shared>, SyncClient) -> F + Send + 'static) -> Answer<T>
+    pub(crate) fn with_client<T, F>(
+        &self,
+        work: impl FnOnce(Arc<Shared>, SyncClient) -> F + Send + 'static,
+    ) -> Answer<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, BridgeError>> + Send + 'static,

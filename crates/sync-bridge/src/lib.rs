@@ -33,6 +33,7 @@ mod pairing;
 mod place;
 mod runtime;
 mod settings;
+mod snapshots;
 
 pub use error::BridgeError;
 pub use event::{Event, Subscription};
@@ -40,4 +41,5 @@ pub use handle::SyncHandle;
 pub use pairing::{Invite, Joined, PairRequest, PairingEvent};
 pub use runtime::Answer;
 pub use settings::{Backend, Settings};
+pub use snapshots::{Loading, Snapshot};
 pub use sync_client::{ErrorCode, Passphrase, Reaction, SecretsChoice};

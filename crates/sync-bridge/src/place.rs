@@ -24,7 +24,8 @@ pub(crate) async fn open_or_make(settings: &Settings, connect: bool) -> Result<S
 
 async fn open(settings: &Settings, connect: bool) -> Result<SyncClient, BridgeError> {
     let passphrase = settings.passphrase.clone();
-    let options = OpenOptions { auto_connect: connect, passphrase, ..OpenOptions::default() };
+    let snapshot_after = settings.snapshot_after;
+    let options = OpenOptions { auto_connect: connect, snapshot_after, passphrase, ..OpenOptions::default() };
     Ok(SyncClient::open(&settings.dir, options).await?)
 }
 

@@ -28,6 +28,9 @@ pub struct Settings {
     pub passphrase: Option<Arc<Passphrase>>,
     /// Connect, and keep connected, from the start.
     pub auto_connect: bool,
+    /// After how many blobs and notes that are in no snapshot the app is asked for one of its state. None for an app that
+    /// neither makes nor loads any.
+    pub snapshot_after: Option<u64>,
     /// How the app's invite links begin.
     pub link_scheme: String,
 }
@@ -43,6 +46,7 @@ impl Settings {
             secrets: None,
             passphrase: None,
             auto_connect: true,
+            snapshot_after: None,
             link_scheme: SCHEME.to_owned(),
         }
     }

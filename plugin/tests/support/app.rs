@@ -225,18 +225,27 @@ impl TestApp {
     }
 
     pub(crate) fn push(&self, payload: &[u8], headers: &[(&'static str, &str)]) -> Result<Value, Failure> {
-        json_of(ask(&self.page, LOCAL, "push", InvokeBody::Raw(payload.to_vec()), headers))
+        self.send("push", payload, headers)
+    }
+
+    /// A request whose body is bytes.
+    pub(crate) fn send(&self, command: &str, bytes: &[u8], headers: &[(&'static str, &str)]) -> Result<Value, Failure> {
+        json_of(ask(&self.page, LOCAL, command, InvokeBody::Raw(bytes.to_vec()), headers))
+    }
+
+    /// An answer that is a description and bytes.
+    pub(crate) fn bytes(&self, command: &str, arguments: Value) -> Result<(Value, Vec<u8>), Failure> {
+        let InvokeResponseBody::Raw(bytes) = ask(&self.page, LOCAL, command, InvokeBody::Json(arguments), &[])? else {
+            panic!("bytes are bytes")
+        };
+        let (length, rest) = bytes.split_first_chunk::<4>().expect("four bytes");
+        let (description, rest) = rest.split_at(usize::try_from(u32::from_be_bytes(*length)).expect("fits"));
+        Ok((serde_json::from_slice(description).expect("JSON"), rest.to_vec()))
     }
 
     pub(crate) fn pull(&self, after: u64, limit: Value) -> Result<Page, Failure> {
-        let arguments = InvokeBody::Json(json!({ "afterCursor": after, "limit": limit }));
-        let InvokeResponseBody::Raw(bytes) = ask(&self.page, LOCAL, "pull", arguments, &[])? else {
-            panic!("blobs are bytes")
-        };
-        let (length, rest) = bytes.split_first_chunk::<4>().expect("four bytes");
-        let (description, mut rest) = rest.split_at(usize::try_from(u32::from_be_bytes(*length)).expect("fits"));
-        let description: Value = serde_json::from_slice(description).expect("JSON");
-        let mut payloads = Vec::new();
+        let (description, bytes) = self.bytes("pull", json!({ "afterCursor": after, "limit": limit }))?;
+        let (mut rest, mut payloads) = (&bytes[..], Vec::new());
         for blob in description["blobs"].as_array().expect("a list") {
             let length = usize::try_from(blob["length"].as_u64().expect("a number")).expect("fits");
             let (payload, behind) = rest.split_at(length);
