@@ -8,6 +8,7 @@ import * as Y from 'yjs'
 import { bodyOf, write } from '../src/notes/document.js'
 import { ASK, decode, encode, type Message } from '../src/notes/message.js'
 import { NoteStore } from '../src/notes/store.js'
+import { decodeAll, encodeAll } from '../src/notes/whole.js'
 import { Carrier } from '../src/sync/carrier.js'
 import { FakePlugin, failure, status } from './support/plugin.js'
 
@@ -185,4 +186,51 @@ const relay: Relay = {
   refilling: false,
   problem: null,
   contradictions: [],
+}
+
+test('all notes at once are taken before anything else, and merged with what is here', async () => {
+  await store.save({ note: A, update: saying('here') })
+  plugin.snapshot = { snapshotId: 's1', bytes: encodeAll([{ id: A, state: saying('there') }, { id: B, state: saying('two') }]) }
+  await carrier.settle(plugin.inGroup('group', { loading: { snapshotId: 's1', sender: 'o', done: 9, total: 9, ready: true } }))
+  const notes = Object.fromEntries((await store.all()).map(({ id, state }) => [id, textOf(state)]))
+  expect([notes[B], notes[A]?.includes('here'), notes[A]?.includes('there')]).toEqual(['two', true, true])
+  expect(heard.changes).toEqual(expect.arrayContaining([A, B]))
+  expect(plugin.asked).toContainEqual(['snapshot_loaded', { snapshotId: 's1', taken: true }])
+})
+
+test('what cannot be read is refused, so that there may be another one', async () => {
+  plugin.snapshot = { snapshotId: 's1', bytes: new Uint8Array([9, 9, 9]) }
+  await carrier.settle(plugin.inGroup('group'))
+  await carrier.hear({ kind: 'snapshotReady', snapshotId: 's1', sender: 'o' })
+  expect(plugin.asked).toContainEqual(['snapshot_loaded', { snapshotId: 's1', taken: false }])
+  expect(heard.problem).toBeUndefined()
+})
+
+test('asked for all notes, it gives them as of the cursor that it has acknowledged', async () => {
+  await carrier.settle(plugin.inGroup('group'))
+  plugin.receive(encode({ note: A, update: saying('one') }))
+  plugin.receive(encode({ note: B, update: saying('two') }))
+  await carrier.hear({ kind: 'snapshotNeeded', upTo: 2 })
+  expect(plugin.acked).toBe(2)
+  const [, given] = plugin.asked.find(([command]) => command === 'publish_snapshot') ?? []
+  const notes = decodeAll(new Uint8Array(given as unknown as ArrayLike<number>))
+  expect(notes?.map(({ id, state }) => [id, textOf(state)])).toEqual([[A, 'one'], [B, 'two']])
+  plugin.fails['publish_snapshot'] = failure('snapshot_outdated')
+  await carrier.offerWhole()
+  expect(heard.problem, 'it will be asked again').toBeUndefined()
+})
+
+test('halves of notes and other bytes are no notes', () => {
+  const whole = encodeAll([{ id: A, state: saying('one') }])
+  expect(decodeAll(whole)).toHaveLength(1)
+  expect(decodeAll(encodeAll([]))).toEqual([])
+  for (let length = 0; length < whole.length; length++) {
+    if (length !== 1) expect(decodeAll(whole.subarray(0, length)), `${length}`).toBeUndefined()
+  }
+})
+
+function textOf(state: Uint8Array): string {
+  const doc = new Y.Doc()
+  Y.applyUpdate(doc, state)
+  return bodyOf(doc).toString()
 }

@@ -19,6 +19,8 @@ export interface Kind {
   keychain?: boolean
   /** It has a camera. */
   camera?: boolean
+  /** All notes are given for devices that join later after so few changes. */
+  snapshotAfter?: number
   /** The screen, as X has it. */
   screen?: string
 }
@@ -54,12 +56,16 @@ export class Machine {
     }
   }
 
-  static async start(folder: string, { dark = false, keychain = true, camera = false, screen = SCREEN }: Kind = {}): Promise<Machine> {
+  static async start(
+    folder: string,
+    { dark = false, keychain = true, camera = false, snapshotAfter, screen = SCREEN }: Kind = {},
+  ): Promise<Machine> {
     for (const name of ['data', 'config', 'cache', 'run']) mkdirSync(join(folder, name), { recursive: true, mode: 0o700 })
     const processes = new Processes(join(folder, 'log'))
     const bus = `unix:path=${join(folder, 'run', 'bus')}`
     const machine = new Machine(folder, await display(processes, screen), bus, dark, processes)
     if (camera) machine.env['NOTES_TRIAL_CAMERA'] = '1'
+    if (snapshotAfter) machine.env['NOTES_TRIAL_SNAPSHOT_AFTER'] = String(snapshotAfter)
     processes.start('dbus-daemon', ['--session', '--nofork', '--nopidfile', '--address', bus], machine.env)
     await until('the bus is there', () => existsSync(join(folder, 'run', 'bus')))
     if (keychain) {

@@ -51,6 +51,12 @@ export class Relay {
     return health.blobs_stored
   }
 
+  /** How many snapshots it was given. */
+  async snapshots(): Promise<number> {
+    const metrics = await (await fetch(`${this.address}/metrics`)).text()
+    return Number(/^\S*snapshots_published_total (\d+)$/m.exec(metrics)?.[1])
+  }
+
   /** Loses everything but who it is, while it is stopped. */
   wipe(): void {
     for (const file of readdirSync(this.#data)) {

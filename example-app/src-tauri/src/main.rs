@@ -21,6 +21,9 @@ fn main() {
         // Before all other plugins: a second process hands over the link it was started with, and goes.
         None => app = app.plugin(tauri_plugin_single_instance::init(|app, _, _| window::show(app))),
     }
+    if let Some(blobs) = trial.snapshot_after() {
+        sync = sync.snapshot_after(blobs);
+    }
     app.plugin(tauri_plugin_deep_link::init())
         .plugin(sync.build())
         .invoke_handler(tauri::generate_handler![window::new_window])

@@ -44,21 +44,29 @@ export function decode(blob: Uint8Array): Message | Ask | Unreadable {
   if (blob[0] !== VERSION) return 'tooNew'
   if (blob.length === HEAD_LEN) return idOf(blob.subarray(1)) === ASK ? 'ask' : 'damaged'
   const update = blob.slice(HEAD_LEN)
-  try {
-    Y.decodeUpdate(update)
-  } catch {
-    return 'damaged'
-  }
+  if (!isSound(update)) return 'damaged'
   return { note: idOf(blob.subarray(1, HEAD_LEN)), update }
 }
 
-function bytesOf(id: string): Uint8Array {
+/** Whether bytes are something that Yjs can read. */
+export function isSound(update: Uint8Array): boolean {
+  try {
+    Y.decodeUpdate(update)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A note's name as bytes. */
+export function bytesOf(id: string): Uint8Array {
   const hex = id.replaceAll('-', '')
   if (!/^[0-9a-f]{32}$/.test(hex)) throw new TypeError('a note is named by a UUID')
   return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16))
 }
 
-function idOf(bytes: Uint8Array): string {
+/** And back. */
+export function idOf(bytes: Uint8Array): string {
   const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

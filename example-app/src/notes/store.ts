@@ -189,6 +189,27 @@ export class NoteStore {
     return { changes: applied?.changes ?? [], left: await this.#db.count('aside') }
   }
 
+  // ── All at once ──
+
+  /** Every note, and the cursor up to which everything is in them; undefined outside a group. */
+  async whole(): Promise<{ notes: StoredNote[]; upTo: number } | undefined> {
+    const tx = this.#db.transaction(['notes', 'place'])
+    const [notes, place] = await Promise.all([tx.objectStore('notes').getAll(), tx.objectStore('place').get('sync')])
+    await tx.done
+    return place && place.group !== null ? { notes, upTo: place.cursor } : undefined
+  }
+
+  /** Takes in notes that another device gave all at once. Returns what is for windows that show them. */
+  async takeWhole(notes: StoredNote[]): Promise<Message[]> {
+    const tx = this.#db.transaction('notes', 'readwrite')
+    for (const { id, state } of notes) {
+      const before = (await tx.store.get(id))?.state
+      await tx.store.put({ id, state: before ? merged(before, state) : merged(state) })
+    }
+    await tx.done
+    return notes.map(({ id, state }) => ({ note: id, update: state }))
+  }
+
   // ── Groups ──
 
   /**

@@ -7,10 +7,22 @@
  * Invariant: a change leaves the outbox once `push` has answered, and a cursor is acknowledged once the store has it.
  */
 
-import { ack, lastCursor, pull, push, type Status, SyncError, type SyncEvent } from 'tauri-plugin-sync-api'
+import {
+  ack,
+  lastCursor,
+  latestSnapshot,
+  publishSnapshot,
+  pull,
+  push,
+  snapshotLoaded,
+  type Status,
+  SyncError,
+  type SyncEvent,
+} from 'tauri-plugin-sync-api'
 
 import { encode, type Message } from '../notes/message.js'
 import type { NoteStore } from '../notes/store.js'
+import { decodeAll, encodeAll } from '../notes/whole.js'
 import { inTurns, type Lock } from './turns.js'
 
 /** What a window wants to hear of. */
@@ -40,12 +52,15 @@ export class Carrier {
   readonly send: () => Promise<void>
   /** Applies what has come. */
   readonly fetch: () => Promise<void>
+  /** Gives all notes at once, for devices that join later. */
+  readonly offerWhole: () => Promise<void>
 
   constructor(store: NoteStore, listener: Listener, lock: Lock) {
     this.#store = store
     this.#listener = listener
     this.send = inTurns(() => lock('notes-out', () => this.#attempt(() => this.#sendAll())))
     this.fetch = inTurns(() => lock('notes-in', () => this.#attempt(() => this.#fetchAll())))
+    this.offerWhole = inTurns(() => lock('notes-in', () => this.#attempt(() => this.#offerWhole())))
   }
 
   /** Follows what the sync tells. */
@@ -55,7 +70,10 @@ export class Carrier {
         return this.settle(event.status)
       case 'blobAvailable':
       case 'missed':
+      case 'snapshotReady':
         return this.fetch()
+      case 'snapshotNeeded':
+        return this.offerWhole()
       case 'blobPushed':
         if (this.#relays !== 1) return
         await this.#store.arrived(event.pushId)
@@ -75,6 +93,8 @@ export class Carrier {
       case 'keyRotated':
       case 'relayRegressed':
       case 'relayContradicted':
+      case 'snapshotKept':
+      case 'snapshotProgress':
       case 'error':
         return
     }
@@ -90,7 +110,7 @@ export class Carrier {
     if (status.groupId === null || status.removed) return
     const { cursor } = await this.#store.place()
     await Promise.all([
-      cursor !== status.headCursor || status.lastCursor < cursor ? this.fetch() : undefined,
+      cursor !== status.headCursor || status.lastCursor < cursor || status.loading?.ready ? this.fetch() : undefined,
       (await this.#store.owes()) ? this.send() : undefined,
     ])
   }
@@ -126,6 +146,7 @@ export class Carrier {
   async #fetchAll(): Promise<void> {
     const { group, cursor } = await this.#store.place()
     if (group === null) return
+    await this.#takeWhole()
     let applied = cursor
     let asked = false
     try {
@@ -150,6 +171,27 @@ export class Carrier {
     if (changes.length > 0) this.#listener.onChanges(changes)
     this.#listener.onUnreadable(left)
     if (asked) void this.send()
+  }
+
+  /** Begins with all notes at once, if another device has given them. What is here already is merged with them. */
+  async #takeWhole(): Promise<void> {
+    for (let snapshot; (snapshot = await latestSnapshot()); ) {
+      const notes = decodeAll(snapshot.bytes)
+      if (notes) this.#listener.onChanges(await this.#store.takeWhole(notes))
+      await snapshotLoaded(snapshot.snapshotId, notes !== undefined)
+    }
+  }
+
+  async #offerWhole(): Promise<void> {
+    await this.#fetchAll()
+    const whole = await this.#store.whole()
+    if (!whole) return
+    try {
+      await publishSnapshot(encodeAll(whole.notes), whole.upTo)
+    } catch (cause) {
+      // More has come meanwhile: the sync asks again.
+      if (!(cause instanceof SyncError) || cause.code !== 'snapshot_outdated') throw cause
+    }
   }
 
   async #attempt(act: () => Promise<void>): Promise<void> {

@@ -43,7 +43,8 @@ export function statusSentence(status: Status | undefined): string {
   }
 }
 
-function pendingSentence({ pending, unread }: Status): string {
+function pendingSentence({ pending, unread, loading }: Status): string {
+  if (loading) return `Getting your notes: ${Math.floor((100 * loading.done) / Math.max(1, loading.total))} %.`
   const parts = [pending > 0 && `${pending} to send`, unread > 0 && `${unread} to receive`].filter(Boolean)
   return parts.length > 0 ? `Syncing: ${parts.join(', ')}.` : 'Syncing…'
 }

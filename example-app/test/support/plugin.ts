@@ -14,6 +14,7 @@ export const status = (change: Partial<Status> = {}): Status => ({
   lastCursor: 0,
   headCursor: 0,
   relays: [],
+  loading: null,
   syncedAt: null,
   identityReused: false,
   removed: false,
@@ -32,6 +33,8 @@ export class FakePlugin {
   status = status()
   devices: Device[] = []
   acked = 0
+  /** What another device gave of its notes, to be loaded. */
+  snapshot: { snapshotId: string; bytes: Uint8Array } | undefined
   /** Commands that fail, and how; a function decides by what is pushed. */
   fails: Record<string, { code: string; message: string } | ((args: unknown) => unknown)> = {}
   /** Tells the page an event of a subscription. */
@@ -96,6 +99,14 @@ export class FakePlugin {
         return null
       case 'last_cursor':
         return this.acked
+      case 'latest_snapshot':
+        return this.snapshot
+          ? described({ snapshotId: this.snapshot.snapshotId, sender: 'other', madeAt: 0 }, this.snapshot.bytes)
+          : described(null)
+      case 'snapshot_loaded':
+        if (this.snapshot?.snapshotId !== args['snapshotId']) throw failure('no_snapshot')
+        this.snapshot = undefined
+        return null
       default:
         return null
     }
@@ -104,7 +115,7 @@ export class FakePlugin {
   #page(after: number, limit: number): number[] {
     if (after > this.log.length) throw failure('cursor_unknown')
     const blobs = this.log.slice(after, after + limit)
-    const described = blobs.map(({ payload, own }, index) => ({
+    const rows = blobs.map(({ payload, own }, index) => ({
       cursor: after + index + 1,
       pushId: `push-${after + index + 1}`,
       blobId: '00',
@@ -114,9 +125,15 @@ export class FakePlugin {
       pushedAt: 0,
       length: payload.length,
     }))
-    const text = new TextEncoder().encode(JSON.stringify({ blobs: described, hasMore: after + limit < this.log.length }))
-    const length = new Uint8Array(4)
-    new DataView(length.buffer).setUint32(0, text.length)
-    return [...length, ...text, ...blobs.flatMap(({ payload }) => [...payload])]
+    const hasMore = after + limit < this.log.length
+    return described({ blobs: rows, hasMore }, ...blobs.map(({ payload }) => payload))
   }
+}
+
+/** A description and bytes, as the plugin answers with them. */
+function described(description: unknown, ...payloads: Uint8Array[]): number[] {
+  const text = new TextEncoder().encode(JSON.stringify(description))
+  const length = new Uint8Array(4)
+  new DataView(length.buffer).setUint32(0, text.length)
+  return [...length, ...text, ...payloads.flatMap((payload) => [...payload])]
 }
