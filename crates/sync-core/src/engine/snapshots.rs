@@ -136,6 +136,9 @@ impl Engine {
             return;
         }
         let Some(own) = &self.snapshots.own else { return };
+        if !self.links.iter().any(|link| link.has_shown_snapshots() && !link.has_snapshot(&own.id)) {
+            return;
+        }
         let (id, parts) = (own.id, own.manifest.parts.0.clone());
         let known = self.snapshots.last_place().map(|place| place.covered.clone()).unwrap_or_default();
         let worth = own.manifest.worth(&known);

@@ -265,11 +265,12 @@ async fn say(stream: &mut DuplexStream, message: &DeviceMsg) {
 async fn hear(stream: &mut DuplexStream, buffer: &mut FrameBuffer) -> RelayMsg {
     loop {
         if let Some(frame) = buffer.next_frame().expect("frames") {
-            match understood(&RelayMsg::from_frame(&frame).expect("a message")) {
-                // Unasked: what others left who went another way.
-                RelayMsg::MoveAck(ack) if ack.id == 0 => continue,
-                message => return message,
+            let message = understood(&RelayMsg::from_frame(&frame).expect("a message"));
+            // Unasked: what others left who went another way.
+            if !matches!(&message, RelayMsg::MoveAck(ack) if ack.id == 0) {
+                return message;
             }
+            continue;
         }
         let mut bytes = vec![0; STREAM];
         let len = timeout(NEVER, stream.read(&mut bytes)).await.expect("an answer comes").expect("it is open");
