@@ -229,8 +229,7 @@ fn roster_pieces(roster: &Roster, piece: usize) -> Option<Vec<Bytes>> {
     let mut pieces = vec![Vec::new()];
     let mut room = piece;
     for (hash, entry) in roster.entries() {
-        let is_newest = roster.history().heads().any(|head| head.hash == *hash);
-        let entry = if is_newest { entry.clone() } else { without_boxes(entry) };
+        let entry = if roster.history().is_head(hash) { entry.clone() } else { without_boxes(entry) };
         let len = entry.len() + ENTRY_OVERHEAD;
         if len > room {
             pieces.push(Vec::new());

@@ -8,7 +8,7 @@
 //! Invariant: a first snapshot is taken before anything is read, so nothing that it covers is handed out besides.
 
 use bytes::Bytes;
-use sync_types::{BlobId, ErrorCode, message};
+use sync_types::{BlobHash, BlobId, ErrorCode, RelayCursor, message};
 
 use super::Engine;
 use crate::{
@@ -153,7 +153,7 @@ impl Engine {
 
     /// A relay sends what it was asked for.
     pub(super) fn got(&mut self, now: Now, index: usize, got: message::Got) {
-        let blob_id = sync_types::BlobHash::of_bytes(&got.envelope).blob_id();
+        let blob_id = BlobHash::of_bytes(&got.envelope).blob_id();
         match self.links[index].asked(got.id) {
             Some(Asked::Manifest(id) | Asked::Part(id)) if id != blob_id => {
                 self.disconnect(now, index, Some(ErrorCode::Malformed));
@@ -275,7 +275,7 @@ impl Engine {
         let link = &mut self.links[index];
         let log_id = link.state.as_ref().map(|state| state.log_id);
         let head = self.snapshots.heads.iter().find(|head| Some(head.log_id) == log_id);
-        let is_new = !link.reads() && link.pulled() == sync_types::RelayCursor::START;
+        let is_new = !link.reads() && link.pulled() == RelayCursor::START;
         head.filter(|_| is_new).is_some_and(|head| link.skip_to(head.cursor, head.run))
     }
 }

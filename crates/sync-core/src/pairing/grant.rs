@@ -145,7 +145,7 @@ impl Grant<'_> {
     /// An entry as a joiner is given it. Of the commits only the newest have their boxes, with which it can tell relays
     /// what they were not told by anybody else.
     fn in_grant(&self, hash: &EntryHash, entry: &Bytes) -> Bytes {
-        let newest = self.roster.history().heads().any(|head| head.hash == *hash);
+        let newest = self.roster.history().is_head(hash);
         if newest && entry.len() <= HEAD_LEN_MAX { entry.clone() } else { without_boxes(entry) }
     }
 

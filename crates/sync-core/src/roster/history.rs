@@ -502,6 +502,11 @@ impl History {
         self.verdict.heads.iter().map(|place| &self.nodes[*place].commit)
     }
 
+    /// Whether an entry is such a commit: of these alone the boxes are handed on.
+    pub(crate) fn is_head(&self, entry: &EntryHash) -> bool {
+        self.heads().any(|head| head.hash == *entry)
+    }
+
     /// Whether one commit is the other, or comes before it.
     pub(crate) fn is_within(&self, one: &EntryHash, other: &EntryHash) -> bool {
         match (self.places.get(one), self.places.get(other)) {

@@ -61,7 +61,7 @@ impl World {
             return Ok(());
         };
         // All commits but the newest without their boxes, as a grant has them.
-        let newest = |hash: &EntryHash| engine.roster().history().heads().any(|head| head.hash == *hash);
+        let newest = |hash: &EntryHash| engine.roster().history().is_head(hash);
         let entries = engine.roster().entries();
         let roster =
             entries.map(|(hash, entry)| if newest(hash) { entry.clone() } else { without_boxes(entry) }).collect();
