@@ -104,6 +104,8 @@ pub struct Engine {
     duty_wake_ms: Option<u64>,
     /// The current epoch, if a relay says that its id is over.
     burnt: Option<KeyId>,
+    /// Since when it has read everything and lacks the key to go on with: monotonic milliseconds.
+    keyless_since_ms: Option<u64>,
     rotate_after_ms: Option<u64>,
     /// After how long it looks again whether it still is removed, if it is.
     removed_retry_ms: u64,
@@ -192,6 +194,7 @@ impl Engine {
             duty_may_be_due: true,
             duty_wake_ms: None,
             burnt: None,
+            keyless_since_ms: None,
             rotate_after_ms: setup.rotate_after_ms,
             removed_retry_ms: REMOVED_RETRY_MS,
             actions: Vec::new(),
@@ -261,7 +264,13 @@ impl Engine {
         let syncs = self.online && self.adopting.is_none();
         let links = self.links.iter().filter(|_| syncs).filter_map(Link::wake_at);
         let snapshots = self.loading_due_ms().into_iter().chain(self.snapshots.wake_ms);
-        links.chain(self.inbox.wake_at()).chain(self.duty_wake_ms).chain(self.receipt_due_ms()).chain(snapshots).min()
+        links
+            .chain(self.inbox.wake_at())
+            .chain(self.duty_wake_ms)
+            .chain(self.receipt_due_ms())
+            .chain(self.keyless_due_ms())
+            .chain(snapshots)
+            .min()
     }
 
     /// Who this device is by now.
@@ -473,6 +482,7 @@ impl Engine {
         }
         self.see_to_loading(now);
         self.see_to_duties(now, caught_up);
+        self.see_to_key(now, caught_up);
         self.pave(now);
         self.pump(now);
         self.retry_receipts();
@@ -505,7 +515,6 @@ impl Engine {
         let link = &self.links[index];
         let epoch = self.context.keys.get(&under).unwrap_or_else(|| self.context.keys.current());
         let auth = epoch.secret().relay_auth(&link.relay);
-        let snapshots = self.snapshots.after.map_or(0, |_| features::SNAPSHOTS);
         let hello = Hello {
             version: PROTOCOL_VERSION,
             group: auth.relay_group_id(),
@@ -513,9 +522,15 @@ impl Engine {
             last_cursor: link.pulled(),
             log_id: link.state.as_ref().map(|state| state.log_id),
             signature: auth.sign_hello(&self.context.me, &link.relay, exporter).to_vec().into(),
-            features: features::PRESENCE | features::MOVE | features::RECEIPTS | snapshots,
+            features: self.features(),
         };
         self.send(index, [hello.into()]);
+    }
+
+    /// What this device tells a relay that it understands: bits of [`features`].
+    fn features(&self) -> u64 {
+        let snapshots = self.snapshots.after.map_or(0, |_| features::SNAPSHOTS);
+        features::PRESENCE | features::MOVE | features::RECEIPTS | snapshots
     }
 
     /// The connection broke by itself.

@@ -4,6 +4,17 @@ use bytes::Bytes;
 use sync_core::{Badge, Connection, Event, sim::Story};
 
 #[test]
+fn a_connection_that_carries_nothing_is_kept() {
+    let mut net = Story::new(2, 1);
+    net.push(0);
+    net.rest();
+    net.told(1);
+    net.wait_ms(600_000);
+    let told = net.told(1);
+    assert!(!told.iter().any(|event| matches!(event, Event::Disconnected { .. })), "{told:?}");
+}
+
+#[test]
 fn what_one_device_pushes_the_others_have() {
     let mut net = Story::new(3, 1);
     let draft = net.push(0);

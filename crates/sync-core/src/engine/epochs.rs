@@ -14,7 +14,7 @@ use crate::{
     link::{Link, Phase},
     protection::Protection,
     roster::{Commit, EntryHash, Standing},
-    timing::{HURRY_MS, REMOVED_ASKS_MAX, REMOVED_RETRY_MAX_MS, REMOVED_RETRY_MS},
+    timing::{HURRY_MS, KEYLESS_MS, REMOVED_ASKS_MAX, REMOVED_RETRY_MAX_MS, REMOVED_RETRY_MS},
 };
 
 /// The epoch that nobody who was removed had the secret of, and the commit it is in force at: none for a group's first.
@@ -202,18 +202,18 @@ impl Engine {
         }
         for index in 0..self.links.len() {
             if self.links[index].is_caught_up() {
-                self.rest(now, index);
+                self.rest(now, index, false);
             }
         }
     }
 
     /// A removed device was told nothing new by this relay under one of its keys. It may learn otherwise, because a commit
     /// that is void may reach it before that which makes it void: so it asks by its other keys, and all over again after
-    /// a while, ever more rarely.
-    pub(super) fn rest(&mut self, now: Now, index: usize) {
+    /// a while, ever more rarely. If there was news after all, it begins with the newest again: that may be another by now.
+    pub(super) fn rest(&mut self, now: Now, index: usize, is_news: bool) {
         self.disconnect(now, index, Some(ErrorCode::Removed));
         let link = &mut self.links[index];
-        link.asked_removed += 1;
+        link.asked_removed = if is_news { 0 } else { link.asked_removed + 1 };
         if link.asked_removed < self.context.keys.epochs().len().min(REMOVED_ASKS_MAX) {
             link.rest_until(now.mono_ms + HURRY_MS);
         } else {
@@ -230,6 +230,42 @@ impl Engine {
         for (token, _) in self.outbox.take_all_waiters() {
             self.actions.push(Action::Reply { token, result: Err(code) });
         }
+    }
+
+    /// A member that lacks the key is given it by the others. If that takes too long, those who could may be gone: it says
+    /// what is the matter at each relay that it has read to the end.
+    pub(super) fn see_to_key(&mut self, now: Now, caught_up: bool) {
+        let lacks_key = self.heeded.chosen.is_none() && self.context.roster.is_member(&self.context.me);
+        if !lacks_key || !caught_up {
+            self.keyless_since_ms = None;
+            return;
+        }
+        let since_ms = *self.keyless_since_ms.get_or_insert(now.mono_ms);
+        if now.mono_ms < since_ms + KEYLESS_MS {
+            return;
+        }
+        for link in self.links.iter_mut().filter(|link| link.is_live()) {
+            if link.problem.replace(ErrorCode::StaleKey) != Some(ErrorCode::StaleKey) {
+                let (relay, code) = (Some(link.relay), ErrorCode::StaleKey);
+                self.actions.push(Action::Emit(Event::Failed { relay, code }));
+            }
+        }
+    }
+
+    /// When it says so, unless it has.
+    pub(super) fn keyless_due_ms(&self) -> Option<u64> {
+        let said = |link: &Link| !link.is_live() || link.problem == Some(ErrorCode::StaleKey);
+        self.keyless_since_ms.filter(|_| !self.links.iter().all(said)).map(|since_ms| since_ms + KEYLESS_MS)
+    }
+
+    /// The keys that would do, if it lacks them all, and has said so for want of anybody who hands one over.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn keys_in_want(&self) -> Option<BTreeSet<KeyId>> {
+        let said = |link: &Link| link.problem == Some(ErrorCode::StaleKey);
+        let history = self.context.roster.history();
+        let newest = history.heads().filter_map(|head| history.keyed(&head.hash)?.key.as_ref());
+        let wanted = || newest.map(|key| key.key_id).collect();
+        (self.heeded.chosen.is_none() && self.links.iter().any(said)).then(wanted)
     }
 
     // ── What nobody was offered is sealed again ──

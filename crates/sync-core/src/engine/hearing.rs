@@ -60,6 +60,7 @@ impl Engine {
         let other = link.state.as_ref().is_some_and(|state| state.log_id != welcome.log_id);
         let was_moved =
             other && (link.paved() != self.to_pave() || self.heeded.chosen.is_none() || self.context.am_removed());
+        let understood = self.features();
         let link = &mut self.links[index];
         if welcome.version != PROTOCOL_VERSION || welcome.relay != link.relay {
             let code = if welcome.relay == link.relay {
@@ -71,10 +72,11 @@ impl Engine {
             return;
         }
         let relay = link.relay;
+        // What this device did not ask for does not come.
+        link.can(welcome.features & understood);
         let known = link.blob_len_max() == Some(welcome.limits.blob_len_max) && link.state.is_some();
         let holding = self.inbox.holds_anything();
         let limits = welcome.limits.clone();
-        link.can(welcome.features);
         let regressed = link.welcomed(now, welcome.log_id, welcome.max_cursor, welcome.limits, holding);
         let (max_cursor, pending_count) = (welcome.max_cursor, welcome.pending_count);
         self.actions.push(Action::Emit(Event::Connected { relay, max_cursor, pending_count, limits }));

@@ -25,17 +25,19 @@ use crate::{
 impl Engine {
     /// Looks for a snapshot where one is wanted, fetches it, and reads the logs that need not wait for one.
     pub(super) fn see_to_loading(&mut self, now: Now) {
-        if self.context.am_removed() || self.is_between() {
+        if self.is_between() {
             return;
         }
-        if self.snapshots.after.is_some() {
+        // A removed device loads none, and reads what may make it a member again.
+        let is_removed = self.context.am_removed();
+        if self.snapshots.after.is_some() && !is_removed {
             self.ask_for_manifests(now);
             self.choose_snapshot();
             self.fetch_parts(now);
             self.tell_if_complete();
             self.lose_patience(now);
         }
-        if !self.waits_for_snapshot() {
+        if is_removed || !self.waits_for_snapshot() {
             for index in 0..self.links.len() {
                 if self.links[index].is_live() && !self.links[index].reads() {
                     self.skip_covered(index);

@@ -22,7 +22,7 @@ use crate::{
     keys::Epoch,
     link::Phase,
     protection::Protection,
-    roster::{Change, Commit, EntryHash, leads_on, without_boxes},
+    roster::{Change, Commit, EntryHash, RosterError, leads_on, without_boxes},
 };
 
 impl Engine {
@@ -148,9 +148,10 @@ impl Engine {
     /// The relay knows the group by another id: what members left for those who come late.
     pub(super) fn moved(&mut self, now: Now, index: usize, moved: Moved) {
         let under = self.links[index].greeted_under;
-        self.take_packages(now, moved.packages.0.into_iter().filter_map(|package| Some((under?, package))));
+        let packages = moved.packages.0.into_iter().filter_map(|package| Some((under?, package)));
+        let is_news = self.take_packages(now, packages);
         if self.context.am_removed() {
-            self.rest(now, index);
+            self.rest(now, index, is_news);
             return;
         }
         let next = self.heeded.chosen.map(|chosen| chosen.key_id);
@@ -173,8 +174,7 @@ impl Engine {
         }
     }
 
-    /// The commits that others left for holders of older keys.
-    /// Whether there was anything new.
+    /// Takes the commits that others left for holders of older keys. Whether there was anything new.
     fn take_packages(&mut self, now: Now, packages: impl IntoIterator<Item = (KeyId, Bytes)>) -> bool {
         let group = self.context.keys.group_id();
         let mut entries = BTreeSet::new();
@@ -184,15 +184,23 @@ impl Engine {
             entries.extend(commits.into_iter().flatten().filter(|entry| leads_on(entry)));
         }
         let (mut ops, mut joined) = (Vec::new(), Vec::new());
-        // In no particular order: one that builds on another waits for it.
-        for entry in entries {
-            match self.context.roster.apply(entry.clone()) {
-                Ok(Change::Committed) => ops.push(StoreOp::Superseded { entry: without_boxes(&entry) }),
-                Ok(Change::Added(devices)) => joined.extend(devices),
-                Ok(Change::Waiting) => {}
-                Ok(Change::Known | Change::Renamed | Change::Leaving | Change::Kept) | Err(_) => continue,
+        // In no particular order: one that builds on another waits for it. Then again what there was no room for: there is
+        // for a void commit, once one that builds on it has come.
+        let mut entries: Vec<_> = entries.into_iter().collect();
+        for _ in 0..2 {
+            for entry in std::mem::take(&mut entries) {
+                match self.context.roster.apply(entry.clone()) {
+                    Ok(Change::Committed) => ops.push(StoreOp::Superseded { entry: without_boxes(&entry) }),
+                    Ok(Change::Added(devices)) => joined.extend(devices),
+                    Ok(Change::Waiting) => {}
+                    Err(RosterError::Full) => {
+                        entries.push(entry);
+                        continue;
+                    }
+                    Ok(Change::Known | Change::Renamed | Change::Leaving | Change::Kept) | Err(_) => continue,
+                }
+                ops.push(StoreOp::Roster { entry });
             }
-            ops.push(StoreOp::Roster { entry });
         }
         let is_news = !ops.is_empty();
         if is_news {

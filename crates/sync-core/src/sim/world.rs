@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, Setup},
-    event::{Action, Input, Load, StoreOp, Token, Wait},
+    event::{Action, Event, Input, Load, StoreOp, Token, Wait},
     keys::{DeviceKem, DeviceKey, EpochSecret, GroupKeys},
     protection::{Protection, Protections},
 };
@@ -29,6 +29,8 @@ pub(super) const IDLE_MS: u64 = 5_000;
 const RESTLESS_MAX: u32 = 20;
 /// How long everybody has, once nothing goes wrong any more, to come to rest.
 const REST_MS: u64 = 900_000;
+/// So much longer those who are at rest are watched: several times as long as a silent relay is waited for.
+const WATCH_MS: u64 = 200_000;
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -213,6 +215,7 @@ impl World {
     pub fn run(mut self) -> Result<Report, Violation> {
         self.play_until(self.plan.duration_ms)?;
         self.come_to_rest()?;
+        self.stay_at_rest()?;
         self.report.delivered = check::at_rest(&self)?;
         Ok(self.report)
     }
@@ -247,11 +250,28 @@ impl World {
             let until = (self.now_ms + 1_000).min(end);
             self.play_until(until)?;
         }
+        self.read_everything()
+    }
+
+    fn read_everything(&mut self) -> Result<(), Violation> {
         for device in self.survivors() {
             let Device { app, disk, .. } = &mut self.devices[device];
             app.read(disk, usize::MAX)?;
         }
         Ok(())
+    }
+
+    /// No relay that answers is taken for a silent one.
+    fn stay_at_rest(&mut self) -> Result<(), Violation> {
+        let told: Vec<_> = self.devices.iter().map(|device| device.told.len()).collect();
+        self.play_until(self.now_ms + WATCH_MS)?;
+        self.read_everything()?;
+        let silent = |event: &Event| matches!(event, Event::Disconnected { reason: Some(ErrorCode::TimedOut), .. });
+        let mut news = self.devices.iter().zip(told).map(|(device, told)| &device.told[told..]);
+        news.position(|news| news.iter().any(silent)).map_or(Ok(()), |device| {
+            let what = format!("device {device} lets go of a connection, though nothing is wrong with it");
+            Err(Violation::new("stays at rest", what))
+        })
     }
 
     fn is_at_rest(&self) -> bool {
@@ -268,7 +288,16 @@ impl World {
 
     /// The members that are not gone for good, and that others know of.
     pub(super) fn survivors(&self) -> Vec<usize> {
-        self.here().filter(|device| self.is_left(*device)).collect()
+        let left: Vec<_> = self.here().filter(|device| self.is_left(*device)).collect();
+        left.iter().copied().filter(|device| !self.is_in_want(*device, &left)).collect()
+    }
+
+    /// Whether a device says that it lacks the group's key, and none of these has that either: whoever did is gone.
+    fn is_in_want(&self, device: usize, others: &[usize]) -> bool {
+        let Some(wanted) = self.devices[device].engine.as_ref().and_then(Engine::keys_in_want) else { return false };
+        let others = others.iter().filter_map(|other| self.devices[*other].engine.as_ref());
+        let mut others = others.map(Engine::keys);
+        !others.any(|keys| wanted.iter().any(|key_id| keys.get(key_id).is_some()))
     }
 
     /// The members that are not gone for good.
