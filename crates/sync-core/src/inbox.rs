@@ -550,7 +550,11 @@ impl Inbox {
     ) -> Result<(), RosterError> {
         let joined = match context.roster.apply(entry.clone())? {
             Change::Known => return Ok(()),
-            Change::Added(joined) => joined,
+            // It may be what a commit waited for, or a removed one, of whom more waits here than counts.
+            Change::Added(joined) => {
+                self.commits_due = true;
+                joined
+            }
             Change::Committed => {
                 self.commits_due = true;
                 // The same without its boxes may have come before, from whoever let this device in.
@@ -574,8 +578,6 @@ impl Inbox {
         effects.ops.extend(names.superseded.into_iter().map(|entry| StoreOp::Superseded { entry }));
         effects.events.extend(names.renamed.into_iter().map(|device| Event::DeviceRenamed { device }));
         self.copies.learn(&context.roster);
-        // Who joins may be what a commit waited for.
-        self.commits_due |= !joined.is_empty();
         for device in joined {
             self.reread_due |= std::mem::take(&mut self.reread_wanted);
             effects.events.push(Event::DeviceJoined { device });

@@ -145,6 +145,12 @@ impl Engine {
         if self.context.protections.hold(Protection::VoidKeysWithheld) { withheld } else { BTreeSet::new() }
     }
 
+    /// Whether there is a member that must not be handed this key yet, and so none is that lacks it.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn withholds(&self, key_id: &KeyId) -> bool {
+        self.withheld_from(|device| self.context.roster.is_member(device)).contains(key_id)
+    }
+
     /// What this device owes its group, and how long it leaves that to others.
     fn due(&mut self, now: Now) -> Option<(Duty, u64)> {
         let roster = &self.context.roster;

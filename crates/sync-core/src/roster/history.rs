@@ -218,7 +218,10 @@ impl History {
         // up. A few are kept, because what makes one void may turn out to be void itself.
         let shares = |other: &DeviceId| *other == committer || (!is_member(other) && !is_member(&committer));
         let void = self.verdict.void.iter().filter(|place| shares(&self.nodes[*place].commit.committer)).count();
-        if self.verdict.void.contains(place) && void > COMMITS_VOID_MAX {
+        // One that a member's commit builds on is kept in any case.
+        let mut builds = self.waiting.values().filter(|(commit, _)| is_member(&commit.committer));
+        let is_needed = builds.any(|(commit, _)| commit.parents.contains(&hash));
+        if self.verdict.void.contains(place) && void > COMMITS_VOID_MAX && !is_needed {
             self.nodes.pop();
             self.places.remove(&hash);
             self.weigh(family);
@@ -265,11 +268,16 @@ impl History {
                 void.insert(place);
                 open.remove(&place);
             } else {
-                // A circle, each of which removes the next: the earliest of them stands.
+                // A circle, each of which removes the next: the earliest of them stands, and what would remove it does not.
                 let earliest = || open.iter().copied().min_by_key(|place| self.seniority(*place, family));
                 let place = standing.or_else(earliest).expect("some are open");
                 stands.insert(place);
                 open.remove(&place);
+                for killer in &killers[&place] {
+                    if open.remove(killer) {
+                        void.insert(*killer);
+                    }
+                }
             }
         }
         let valid: Vec<_> = within.iter().filter(|place| !void.contains(*place)).collect();
@@ -348,31 +356,36 @@ impl History {
     }
 
     /// What a commit names as its parents that is to say everything which is known: the valid commits that no valid one
-    /// follows, and, where these would come to something else by themselves, the void ones that make the difference.
+    /// follows, and, where these would come to something else by themselves, the void ones that make the difference. No
+    /// others: not everybody has room for those.
     pub(super) fn grounds(&self, family: &Family<'_>) -> Vec<EntryHash> {
-        let mut before = Set::default();
-        for head in &self.verdict.heads {
-            before.extend(&self.nodes[*head].before);
-            before.insert(*head);
-        }
-        let mut grounds = self.verdict.heads.clone();
-        let same = |before: &Set| {
-            let then = self.judge(before, family);
-            let void = before.iter().all(|place| then.void.contains(place) == self.verdict.void.contains(place));
-            void && then.removed == self.verdict.removed
+        let (heads, void) = (&self.verdict.heads, &self.verdict.void);
+        let same = |void: &[usize]| {
+            let mut before = Set::default();
+            for place in heads.iter().chain(void) {
+                before.extend(&self.nodes[*place].before);
+                before.insert(*place);
+            }
+            let then = self.judge(&before, family);
+            let alike = before.iter().all(|place| then.void.contains(place) == self.verdict.void.contains(place));
+            alike && then.removed == self.verdict.removed
         };
         // The newest first: an older one may come with it.
-        for place in (0..self.nodes.len()).rev().filter(|place| self.verdict.void.contains(*place)) {
-            if grounds.len() >= COMMIT_PARENTS_MAX || same(&before) {
+        let mut needed = Vec::new();
+        for place in (0..self.nodes.len()).rev().filter(|place| void.contains(*place)) {
+            if heads.len() + needed.len() >= COMMIT_PARENTS_MAX || same(&needed) {
                 break;
             }
-            if !before.contains(place) {
-                before.extend(&self.nodes[place].before);
-                before.insert(place);
-                grounds.push(place);
+            needed.push(place);
+        }
+        for place in needed.clone() {
+            let others: Vec<_> = needed.iter().copied().filter(|other| *other != place).collect();
+            if same(&others) {
+                needed = others;
             }
         }
-        grounds.into_iter().take(COMMIT_PARENTS_MAX).map(|place| self.nodes[place].commit.hash).collect()
+        let grounds = heads.iter().chain(&needed).take(COMMIT_PARENTS_MAX);
+        grounds.map(|place| self.nodes[*place].commit.hash).collect()
     }
 
     /// Whether some commits are void.

@@ -192,17 +192,21 @@ impl World {
     }
 
     /// Whether somebody who was made up by an outlaw belongs to the group after all: a member that removed the outlaw
-    /// itself counts it among those that remain, because it came in before that, as far as could be known there.
+    /// itself counts it among those that remain, because it came in before that, as far as could be known there. Or such
+    /// a one has let it in.
     pub(super) fn has_become_a_member(&self, id: &DeviceId) -> bool {
         let outlaws: Vec<_> = self.outlaws.iter().map(|outlaw| outlaw.selves[0].id()).collect();
         let survivors = self.survivors();
-        let mut rosters =
-            survivors.iter().filter_map(|device| self.devices[*device].engine.as_ref()).map(Engine::roster);
-        rosters.any(|roster| {
-            let mut commits = roster.history().commits().filter(|commit| roster.history().stands(&commit.hash));
-            commits.any(|commit| {
-                commit.remaining.contains(id) && outlaws.iter().any(|outlaw| commit.removed.contains_key(outlaw))
-            })
+        let engines = survivors.iter().filter_map(|device| self.devices[*device].engine.as_ref());
+        engines.map(Engine::roster).any(|roster| {
+            let commits: Vec<_> = roster.history().commits().filter(|one| roster.history().stands(&one.hash)).collect();
+            let is_counted = |id: &DeviceId| {
+                let mut counts = commits.iter().filter(|commit| commit.remaining.contains(id));
+                counts.any(|commit| outlaws.iter().any(|outlaw| commit.removed.contains_key(outlaw)))
+            };
+            let inviter = |id: &DeviceId| roster.member(id).and_then(|member| member.inviter);
+            let mut line = std::iter::successors(Some(*id), inviter).take_while(|id| !outlaws.contains(id));
+            line.any(|id| is_counted(&id))
         })
     }
 }

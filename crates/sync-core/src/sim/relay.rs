@@ -60,7 +60,7 @@ struct Over {
     /// Where the group went, as was last said.
     to: RelayGroupId,
     /// Each with where those went who left it.
-    packages: Vec<(RelayGroupId, Bytes)>,
+    packages: Vec<(RelayGroupId, Option<Bytes>)>,
 }
 
 /// One relay, and the group under every id that it was ever known by.
@@ -181,7 +181,7 @@ impl Relay {
 
     /// Everything that was left for members who were away.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &Bytes> {
-        self.disk.over.values().flat_map(|over| &over.packages).map(|(_, package)| package)
+        self.disk.over.values().flat_map(|over| &over.packages).filter_map(|(_, package)| package.as_ref())
     }
 
     pub(crate) fn accept(&mut self, session: SessionId, device: DeviceId) {
@@ -324,7 +324,7 @@ impl Relay {
             return refuse(session, 0, ErrorCode::AuthFailed);
         }
         if let Some(over) = self.disk.over.get(&hello.group) {
-            let packages = over.packages.iter().map(|(_, package)| package.clone()).collect();
+            let packages = over.packages.iter().filter_map(|(_, package)| package.clone()).collect();
             return vec![(session, Moved { packages: AtMost(packages) }.into())];
         }
         state.group = Some(hello.group);

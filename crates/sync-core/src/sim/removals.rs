@@ -101,7 +101,8 @@ impl World {
             // That an outlaw says so is nothing that shuts anybody out.
             let shut_out = roster.shut_out(|committer| !self.is_outlawed(committer));
             let members = roster.members().map(|member| member.device);
-            let members: BTreeSet<_> = members.filter(|device| !shut_out.contains(device)).collect();
+            let members = members.filter(|device| !shut_out.contains(device));
+            let members: BTreeSet<_> = members.filter(|device| !roster.smuggled().contains(device)).collect();
             let rosters = self.devices.iter().filter(is_here).filter(|device| members.contains(&device.id));
             let rosters: BTreeMap<_, _> = rosters.map(|device| (device.id, self.roster_of([device]))).collect();
             let mut left: BTreeSet<_> = rosters.keys().copied().collect();

@@ -42,6 +42,13 @@ pub(crate) async fn check_where_room_is_short(open: impl AsyncFn() -> Arc<dyn St
     store.close().await;
 }
 
+/// Runs what takes many groups.
+pub(crate) async fn check_where_it_is_crowded(open: impl AsyncFn() -> Arc<dyn Store>) {
+    let store = open().await;
+    a_group_that_is_here_is_not_crowded_out(&*store).await;
+    store.close().await;
+}
+
 /// An id of this suite, which nobody has a log under yet.
 fn id(n: u16) -> RelayGroupId {
     let mut bytes = [0xEE; 32];
@@ -341,6 +348,38 @@ async fn an_id_has_so_many_packages_and_bytes(store: &dyn Store) {
     assert_eq!(left(store, &id(60)).await, Some(vec![whole]));
     leave(package("")).await;
     assert_eq!(left(store, &id(60)).await.expect("over").len(), 2, "one of no bytes takes a place all the same");
+}
+
+async fn a_group_that_is_here_is_not_crowded_out(store: &dyn Store) {
+    const MANY: u16 = MOVED_PACKAGES_MAX as u16;
+    let leave = async |text: &str, to: u16| {
+        let over = vec![(id(110), package(text))];
+        moved(store, Moving { over, ..moving(&[], id(to)) }).await
+    };
+    let junk = |numbers: std::ops::Range<u16>| numbers.map(|n| package(&format!("junk {n}"))).collect::<Vec<_>>();
+    filled(store, id(110), [1]).await;
+    leave("old", 111).await;
+    leave("ours", 111).await;
+    // Whoever still has the key of the id that is over leads nowhere, as often as it likes.
+    for n in 200..200 + 3 * MANY {
+        leave(&format!("junk {n}"), n).await;
+    }
+    let newest = junk(200 + 2 * MANY + 1..200 + 3 * MANY);
+    assert_eq!(left(store, &id(110)).await, Some([vec![package("ours")], newest].concat()));
+    // Or to logs that it makes.
+    for n in 300..300 + MANY {
+        enter(store, id(n), device(1)).await;
+        leave(&format!("junk {n}"), n).await;
+    }
+    let newest = junk(300..300 + MANY);
+    assert_eq!(left(store, &id(110)).await, Some(newest.clone()));
+    let aside: Vec<_> = store.aside(&id(111)).await.expect("readable").into_iter().map(|(_, left)| left).collect();
+    assert_eq!(aside, newest.into_iter().rev().collect::<Vec<_>>(), "so the group hears, and repeats what it left");
+    leave("ours", 111).await;
+    assert_eq!(left(store, &id(110)).await, Some([junk(301..300 + MANY), vec![package("ours")]].concat()));
+    // What leads to a log comes before what does not.
+    leave("nowhere", 400).await;
+    assert!(!left(store, &id(110)).await.expect("it is over").contains(&package("nowhere")));
 }
 
 async fn rows_that_race_a_move_are_in_the_log_or_refused(store: &Arc<dyn Store>) {

@@ -6,6 +6,11 @@
 //! leaves counts as its own, by the id it leads to: it has a share of rows and bytes, whoever else leaves how much, and
 //! so a device can be removed on a full relay. Only what leads to no log here shares its room with others of that kind.
 //!
+//! Whoever was removed keeps the keys of old ids, and may leave there whatever it likes. So of what is at an id the newest
+//! of each group that has a log comes first: it stays before all others, and whoever asks is given it before them. If even
+//! those are too many, one loses its package and not its row: that the group went on from here stays known, so its members
+//! are told of what is left there, and leave theirs again.
+//!
 //! Invariant: room is made by dropping the oldest of what is over the same bound, never another group's.
 
 use std::collections::{BTreeSet, HashSet};
@@ -44,13 +49,16 @@ pub(super) async fn of(readers: &SqlitePool, group: &RelayGroupId) -> Result<Opt
     Ok((!packages.is_empty()).then(|| packages.into_iter().flatten().collect()))
 }
 
-/// What those left who went another way from an id that this group went on from: the newest, as much as one answer takes.
+/// What those left who went another way from an id that this group went on from: what leads to a log, then the newest, as
+/// much as one answer takes.
 pub(super) async fn aside(readers: &SqlitePool, group: &RelayGroupId) -> Result<Vec<Left>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, package FROM (
-             SELECT no, id, package, SUM(LENGTH(package)) OVER (ORDER BY no DESC) AS bytes FROM moved
+        "WITH aside AS (
+             SELECT no, id, package, EXISTS (SELECT 1 FROM groups WHERE groups.id = moved.target) AS leads FROM moved
              WHERE id IN (SELECT id FROM moved WHERE target = ?1) AND target != ?1 AND package IS NOT NULL)
-         WHERE bytes <= ?2 ORDER BY no DESC LIMIT ?3",
+         SELECT id, package FROM (
+             SELECT *, SUM(LENGTH(package)) OVER (ORDER BY leads DESC, no DESC) AS bytes FROM aside)
+         WHERE bytes <= ?2 ORDER BY leads DESC, no DESC LIMIT ?3",
     )
     .bind(group.as_bytes().as_slice())
     .bind(signed(MOVED_BYTES_MAX as u64))
@@ -129,11 +137,17 @@ pub(super) async fn leave(
         db.add("UPDATE moved SET target = ? WHERE target = ?")
             .bind(target.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice());
-        let over = newest("id = ?");
-        db.add(&format!("DELETE FROM moved WHERE no IN (SELECT no FROM {over} WHERE rows > ? OR bytes > ?)"))
+        // What made room before is of no more use where the same group has left something.
+        db.add("DELETE FROM moved WHERE id = ? AND target = ? AND package IS NULL")
             .bind(id.as_bytes().as_slice())
-            .bind(signed(MOVED_PACKAGES_MAX as u64))
-            .bind(signed(MOVED_BYTES_MAX as u64));
+            .bind(target.as_bytes().as_slice());
+        for (make_room, is_first) in [("DELETE FROM moved", false), ("UPDATE moved SET package = NULL", true)] {
+            db.add(&format!("{make_room} WHERE no IN ({TOO_MANY})"))
+                .bind(id.as_bytes().as_slice())
+                .bind(is_first)
+                .bind(signed(MOVED_PACKAGES_MAX as u64))
+                .bind(signed(MOVED_BYTES_MAX as u64));
+        }
     }
     let over = newest("target = ?");
     db.add(&format!("DELETE FROM moved WHERE no IN (SELECT no FROM {over} WHERE rows > ?)"))
@@ -146,6 +160,16 @@ pub(super) async fn leave(
     db.flush().await?;
     Ok(())
 }
+
+/// What there is no room for at an id, be it the newest of a group that has a log or not, and how many rows and bytes there
+/// is room for.
+const TOO_MANY: &str = "SELECT no FROM (
+    SELECT no, is_first, COUNT(*) OVER before AS rows, SUM(LENGTH(package)) OVER before AS bytes FROM (
+        SELECT no, package, ROW_NUMBER() OVER (PARTITION BY target ORDER BY no DESC) = 1
+            AND EXISTS (SELECT 1 FROM groups WHERE groups.id = moved.target) AS is_first
+        FROM moved WHERE id = ?)
+    WINDOW before AS (ORDER BY is_first DESC, no DESC))
+    WHERE is_first = ? AND (rows > ? OR bytes > ?)";
 
 /// Rows with how many are as new as they, and the bytes of those.
 fn newest(which: &str) -> String {

@@ -40,6 +40,16 @@ async fn keeps_the_contract_of_moves_where_room_is_short() {
 }
 
 #[tokio::test]
+async fn keeps_the_contract_of_moves_where_it_is_crowded() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    contract::moving::check_where_it_is_crowded(async || {
+        let store = open(folder.path()).await;
+        Arc::new(store) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn keeps_the_contract_of_snapshots() {
     let folder = tempfile::tempdir().expect("temporary folder");
     contract::snapshots::check(async || {

@@ -197,28 +197,38 @@ fn three_who_remove_one_another_in_a_circle_are_judged_alike_everywhere() {
     let by_b = net.commit(b, &[], &[(c, 0)], &[0, a, b, 4]);
     let by_c = net.commit(c, &[], &[(a, 0)], &[0, b, c, 4]);
     let members = net.in_any_order(&[&by_a, &by_b, &by_c]);
-    // The earliest's stands, so the second's is void, so nothing stands against the third's.
-    assert!(!members.contains(&a) && !members.contains(&b) && members.contains(&c), "{members:?}");
+    // The earliest's stands, so the second's is void, and the third's would remove the earliest.
+    assert!(members.contains(&a) && !members.contains(&b) && members.contains(&c), "{members:?}");
+}
+
+/// A circle of three; somebody who had not heard of the second's has gone on from the third's. The third of the devices, and
+/// what they made: the circle by rank, and what goes on.
+fn a_circle_that_was_found_out_late(net: &mut Group) -> ([usize; 3], [Bytes; 4]) {
+    let [a, b, c] = net.by_rank([1, 2, 3]);
+    let by_a = net.commit(a, &[], &[(b, 0)], &[0, a, c, 4]);
+    let by_b = net.commit(b, &[], &[(c, 0)], &[0, a, b, 4]);
+    let by_c = net.commit(c, &[], &[(a, 0)], &[0, b, c, 4]);
+    let goes_on = net.commit(0, &[&by_c], &[], &[0, b, c, 4]);
+    ([a, b, c], [by_a, by_b, by_c, goes_on])
 }
 
 /// Between which of them the circle is cut hangs on the one that is void. Who would leave that out comes to something else.
 #[test]
 fn a_commit_follows_all_that_it_rests_on_void_ones_too() {
     let mut net = Group::new(5);
-    let [a, b, c] = net.by_rank([1, 2, 3]);
-    let by_a = net.commit(a, &[], &[(b, 0)], &[0, a, c, 4]);
-    let by_b = net.commit(b, &[], &[(c, 0)], &[0, a, b, 4]);
-    let by_c = net.commit(c, &[], &[(a, 0)], &[0, b, c, 4]);
-    let mut roster = net.roster(&[&by_a, &by_b, &by_c]);
-    let hashes: BTreeSet<_> = [&by_a, &by_b, &by_c].map(|commit| read(commit).hash).into();
-    assert_eq!(roster.grounds().into_iter().collect::<BTreeSet<_>>(), hashes);
+    let ([a, b, c], [by_a, by_b, by_c, goes_on]) = a_circle_that_was_found_out_late(&mut net);
+    // It is void, and decides nothing.
+    let junk = net.commit(b, &[], &[(4, 0)], &[0, a, b, c]);
+    let mut roster = net.roster(&[&by_a, &by_b, &by_c, &goes_on, &junk]);
+    let needed: BTreeSet<_> = [&by_a, &by_b, &goes_on].map(|commit| read(commit).hash).into();
+    assert_eq!(roster.grounds().into_iter().collect::<BTreeSet<_>>(), needed);
     let mut members = net.members(&roster);
     members.sort_unstable();
-    let of_the_valid = net.commit(c, &[&by_a, &by_c], &[], &members);
+    let of_the_valid = net.commit(c, &[&by_a, &goes_on], &[], &members);
     assert_eq!(roster.apply(of_the_valid), Err(RosterError::InvalidCommit));
-    let of_all = net.commit(c, &[&by_a, &by_b, &by_c], &[], &members);
+    let of_all = net.commit(c, &[&by_a, &by_b, &goes_on], &[], &members);
     assert_eq!(roster.apply(of_all.clone()), Ok(Change::Committed));
-    assert_eq!(net.in_any_order(&[&by_a, &by_b, &by_c, &of_all]), members);
+    assert_eq!(net.in_any_order(&[&by_a, &by_b, &by_c, &goes_on, &of_all]), members);
 
     // Where void commits decide nothing, nobody names them.
     let mut net = Group::new(4);
@@ -276,6 +286,22 @@ fn of_a_removed_device_a_few_void_commits_are_kept() {
     }
     assert_eq!(roster.history().commits().len(), COMMITS_VOID_MAX + 1);
     assert_eq!(net.members(&roster), [0, 2]);
+}
+
+#[test]
+fn a_void_commit_that_a_members_builds_on_has_room() {
+    let mut net = Group::new(5);
+    let ([a, b, c], [by_a, by_b, by_c, goes_on]) = a_circle_that_was_found_out_late(&mut net);
+    let mut roster = net.roster(&[&by_a, &by_c, &goes_on]);
+    for number in 0..COMMITS_VOID_MAX {
+        let junk = net.commit(b, &[], &[(4, number as u64)], &[0, a, b, c]);
+        assert_eq!(roster.apply(junk), Ok(Change::Committed), "{number}");
+    }
+    assert_eq!(roster.apply(by_b.clone()), Err(RosterError::Full));
+    let of_all = net.commit(0, &[&by_a, &by_b, &goes_on], &[], &[0, a, c, 4]);
+    assert_eq!(roster.apply(of_all.clone()), Ok(Change::Waiting));
+    assert_eq!(roster.apply(by_b), Ok(Change::Committed));
+    assert_eq!(roster.grounds(), [read(&of_all).hash]);
 }
 
 #[test]

@@ -60,17 +60,14 @@ impl Relay {
         let mut others = Vec::new();
         for over in &moving.over.0 {
             let known = self.disk.over.entry(over.group).or_insert_with(|| Over { to: group, packages: Vec::new() });
-            if over.group != group {
-                known.to = moving.group;
-            }
-            let packages = &mut known.packages;
-            let left = packages.iter().filter(|(_, package)| *package != over.package);
-            others.extend(left.map(|(_, package)| Left { group: over.group, package: package.clone() }));
-            if !packages.iter().any(|(_, package)| *package == over.package) {
-                packages.push((group, over.package.clone()));
-                if packages.len() > MOVED_PACKAGES_MAX {
-                    packages.remove(0);
-                }
+            let own = Some(&over.package);
+            let left = known.packages.iter().rev().filter_map(|(_, package)| package.clone());
+            let left = left.filter(|package| Some(package) != own);
+            others.extend(left.map(|package| Left { group: over.group, package }));
+            if !known.packages.iter().any(|(_, package)| package.as_ref() == own) {
+                known.packages.retain(|(to, package)| *to != group || package.is_some());
+                known.packages.push((group, own.cloned()));
+                self.make_room(&over.group);
             }
         }
         others.truncate(MOVED_PACKAGES_MAX);
@@ -104,6 +101,28 @@ impl Relay {
         group
     }
 
+    fn has_log(&self, to: &RelayGroupId) -> bool {
+        self.disk.logs.contains_key(&self.end_of(to))
+    }
+
+    /// At an id there is room for so many packages. The newest of each group that has a log stays before all others, and if
+    /// even those are too many, it stays known that the group went on from here.
+    fn make_room(&mut self, id: &RelayGroupId) {
+        let Some(over) = self.disk.over.get(id) else { return };
+        let mut met = BTreeSet::new();
+        let is_first: Vec<_> =
+            over.packages.iter().rev().map(|(to, _)| self.has_log(to) && met.insert(self.end_of(to))).collect();
+        let mut packages: Vec<_> = over.packages.iter().cloned().zip(is_first.into_iter().rev()).enumerate().collect();
+        packages.sort_by_key(|(no, (_, is_first))| std::cmp::Reverse((*is_first, *no)));
+        for (_, ((_, package), _)) in packages.iter_mut().skip(MOVED_PACKAGES_MAX) {
+            *package = None;
+        }
+        packages.retain(|(_, ((_, package), is_first))| package.is_some() || *is_first);
+        packages.sort_by_key(|(no, _)| *no);
+        let kept = packages.into_iter().map(|(_, (left, _))| left).collect();
+        self.disk.over.entry(*id).and_modify(|over| over.packages = kept);
+    }
+
     /// What members who went another way have left at the ids that the group of this session went on from.
     pub(super) fn left_aside(
         &self,
@@ -113,10 +132,14 @@ impl Relay {
         let group = self.sessions.get(&session)?.group.filter(|_| self.protections.hold(Protection::WaysToldOf))?;
         let ids = self.disk.over.iter().filter(|(id, _)| looks_at(id));
         let shared = ids.filter(|(_, over)| over.packages.iter().any(|(to, _)| self.end_of(to) == group));
-        let left = shared.flat_map(|(id, over)| over.packages.iter().map(|(to, package)| (*id, to, package)));
+        let left = shared.flat_map(|(id, over)| over.packages.iter().map(move |(to, package)| (id, to, package)));
         let aside = left.filter(|(_, to, _)| self.end_of(to) != group);
-        let others: Vec<_> = aside.map(|(group, _, package)| Left { group, package: package.clone() }).collect();
-        let others = others.into_iter().rev().take(MOVED_PACKAGES_MAX).collect::<Vec<_>>();
+        let mut others: Vec<_> =
+            aside.filter_map(|(id, to, package)| Some((to, Left { group: *id, package: package.clone()? }))).collect();
+        others.reverse();
+        // What leads to a log before all others.
+        others.sort_by_key(|(to, _)| !self.has_log(to));
+        let others: Vec<_> = others.into_iter().map(|(_, left)| left).take(MOVED_PACKAGES_MAX).collect();
         (!others.is_empty()).then(|| (session, MoveAck { id: 0, others: AtMost(others) }.into()))
     }
 }
