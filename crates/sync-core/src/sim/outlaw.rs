@@ -2,7 +2,7 @@
 //!
 //! An outlaw has its keys, its disk and its open sessions, accomplices that it makes up, and everything on every relay that
 //! its keys open. It does not run the engine: what it says is whatever serves it (`outlaw/deeds.rs`), over connections of
-//! its own (`outlaw/wire.rs`). Which deed comes when is the seed's choice.
+//! its own (`outlaw/wire.rs`). Of two each works alone, or they are a gang. Which deed comes when is the seed's choice.
 //!
 //! What must hold all the same: by an id that is none of its keys' it writes nothing; who removed it, if that counts,
 //! stays; neither it nor an accomplice is a member in the end; nobody else is shut out; and together they open nothing that
@@ -32,7 +32,7 @@ mod deeds;
 mod wire;
 
 /// One device that an outlaw speaks for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Identity {
     key: Arc<DeviceKey>,
     kem: Arc<DeviceKem>,
@@ -193,7 +193,7 @@ impl World {
 
     /// Whether somebody who was made up by an outlaw belongs to the group after all: a member that removed the outlaw
     /// itself counts it among those that remain, because it came in before that, as far as could be known there. Or such
-    /// a one has let it in.
+    /// a one has let it in, or an outlaw of whose removal nobody is left who has heard.
     pub(super) fn has_become_a_member(&self, id: &DeviceId) -> bool {
         let outlaws: Vec<_> = self.outlaws.iter().map(|outlaw| outlaw.selves[0].id()).collect();
         let survivors = self.survivors();
@@ -205,8 +205,9 @@ impl World {
                 counts.any(|commit| outlaws.iter().any(|outlaw| commit.removed.contains_key(outlaw)))
             };
             let inviter = |id: &DeviceId| roster.member(id).and_then(|member| member.inviter);
+            let let_in = |id: &DeviceId| inviter(id).is_some_and(|by| outlaws.contains(&by) && roster.is_member(&by));
             let mut line = std::iter::successors(Some(*id), inviter).take_while(|id| !outlaws.contains(id));
-            line.any(|id| is_counted(&id))
+            line.any(|id| is_counted(&id) || let_in(&id))
         })
     }
 }

@@ -49,6 +49,8 @@ pub struct Faults {
     pub copies: bool,
     /// Devices that are removed and don't accept it, at most.
     pub outlaws: u64,
+    /// They tell one another everything, and speak for one another.
+    pub gang: bool,
     /// Relays clean up, whatever has expired.
     pub clean_ups: bool,
     /// Some member is away for longer than relays keep anything for those who come late.
@@ -131,6 +133,7 @@ impl Plan {
             lies: false,
             copies: false,
             outlaws: 0,
+            gang: false,
             clean_ups: false,
             absence: false,
         };
@@ -242,6 +245,7 @@ impl Plan {
             removals: seed % 2 == 1,
             outlaws: rng.range(1, 2),
             absence: rng.chance(300),
+            gang: rng.chance(500),
             ..Faults::default()
         };
         let relays = [1, 2, 1, 3][(seed / 2 % 4) as usize];

@@ -1,13 +1,16 @@
 //! What an outlaw does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use bytes::Bytes;
 use sync_types::{BlobHash, DeviceId, KeyId, Kind, Seq};
 
 use super::{Identity, Outlaw, learn, wire::ground};
 use crate::{
-    keys::{DeviceKem, DeviceKey, Epoch},
+    keys::{DeviceKem, DeviceKey, Epoch, EpochSecret},
     roster::{Cutoff, Draft, EntryHash, JoinRequest},
     sim::{check::Violation, device::WALL_MS, world::World},
 };
@@ -52,6 +55,7 @@ impl World {
             return Ok(());
         }
         let mut outlaw = self.outlaws.remove(index);
+        let guests = self.join_up(&mut outlaw);
         learn(self, &mut outlaw);
         // What others have sent is on the disk first, so that what comes of this is this alone.
         let out = self.relays[relay].commit(self.now_ms);
@@ -60,12 +64,36 @@ impl World {
         self.do_it(&mut outlaw, relay, deed);
         let after = self.beyond_reach(relay, &outlaw.keys);
         let id = outlaw.selves[0].id();
+        self.part(&outlaw.selves.splice(guests, []).collect::<Vec<_>>());
         self.outlaws.insert(index, outlaw);
         if before != after {
             let what = format!("by {deed:?}, {id:?} wrote into a log that it has no key of");
             return Err(Violation::new("5 membership", what));
         }
         Ok(())
+    }
+
+    /// Outlaws who work together have all keys that one of them has, and this one speaks for the others' devices as well.
+    /// Which of those that it speaks for by now are the others'.
+    fn join_up(&mut self, outlaw: &mut Outlaw) -> Range<usize> {
+        let own = outlaw.selves.len();
+        for other in self.outlaws.iter().filter(|_| self.plan.faults.gang) {
+            for epoch in other.keys.epochs() {
+                outlaw.keys.insert(epoch.number(), EpochSecret::from_bytes(epoch.secret().as_bytes()));
+            }
+            for (_, entry) in other.roster.entries() {
+                let _ = outlaw.roster.apply(entry.clone());
+            }
+            outlaw.selves.extend(other.selves.iter().cloned());
+        }
+        own..outlaw.selves.len()
+    }
+
+    /// What these have sealed meanwhile is theirs.
+    fn part(&mut self, guests: &[Identity]) {
+        for one in self.outlaws.iter_mut().flat_map(|outlaw| &mut outlaw.selves) {
+            one.newest = guests.iter().find(|guest| guest.id() == one.id()).map_or(one.newest, |guest| guest.newest);
+        }
     }
 
     fn do_it(&mut self, outlaw: &mut Outlaw, relay: usize, deed: Deed) {
