@@ -11,3 +11,4 @@ mod half_open;
 mod loss;
 mod member;
 mod pauses;
+mod resealing;
