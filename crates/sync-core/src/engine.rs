@@ -14,6 +14,7 @@ mod loading;
 mod meeting;
 mod moving;
 mod receipting;
+mod repairing;
 mod sending;
 mod snapshots;
 mod standing;
@@ -23,7 +24,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use rand_core::SeedableRng;
 use sync_types::{
-    DeviceMsg, ErrorCode, KeyId, Kind, LocalCursor, RelayId, Seq,
+    BlobHash, DeviceId, DeviceMsg, ErrorCode, KeyId, Kind, LocalCursor, RelayId, Seq,
     limits::{PAYLOAD_LEN_MAX, PROTOCOL_VERSION},
     message::{Hello, features},
 };
@@ -102,6 +103,8 @@ pub struct Engine {
     duty_may_be_due: bool,
     /// When it is to be looked at again, unless something is heard before. What is due and waits for that wakes nobody.
     duty_wake_ms: Option<u64>,
+    /// Envelopes that are damaged on the disk, as long as their bytes may be in a log that is read again.
+    mending: BTreeMap<BlobHash, (DeviceId, Seq)>,
     /// The current epoch, if a relay says that its id is over.
     burnt: Option<KeyId>,
     /// Since when it has read everything and lacks the key to go on with: monotonic milliseconds.
@@ -193,6 +196,7 @@ impl Engine {
             duty: None,
             duty_may_be_due: true,
             duty_wake_ms: None,
+            mending: BTreeMap::new(),
             burnt: None,
             keyless_since_ms: None,
             rotate_after_ms: setup.rotate_after_ms,
@@ -237,6 +241,8 @@ impl Engine {
             Input::Leave => self.leave(now),
             Input::PublishSnapshot { up_to, bytes } => self.publish_snapshot(now, up_to, bytes),
             Input::SnapshotLoaded { snapshot, taken } => self.snapshot_loaded(now, snapshot, taken),
+            Input::Repair { damage } => self.repair(now, damage),
+            Input::TakeBackup { envelopes, last } => self.take_backup(now, envelopes, last),
             Input::Connected { relay, exporter } => {
                 self.on_link(relay, |engine, index| engine.greet(now, index, &exporter))
             }
@@ -332,7 +338,9 @@ impl Engine {
             | Input::Rotate
             | Input::Leave
             | Input::PublishSnapshot { .. }
-            | Input::SnapshotLoaded { .. } => self.actions.push(Action::Admitted { result: Err(code) }),
+            | Input::SnapshotLoaded { .. }
+            | Input::Repair { .. }
+            | Input::TakeBackup { .. } => self.actions.push(Action::Admitted { result: Err(code) }),
             Input::Forget { .. }
             | Input::AppAck { .. }
             | Input::Connected { .. }

@@ -12,7 +12,9 @@ use sync_types::{
     BlobId, DeviceId, DeviceMsg, ErrorCode, LocalCursor, PushId, RelayCursor, RelayId, RelayMsg, Seq, message::Limits,
 };
 
-pub use rows::{HeldRow, Load, ParkedRow, Paved, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow};
+pub use rows::{
+    Damage, HeldRow, Load, ParkedRow, Paved, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow,
+};
 
 use crate::roster::JoinRequest;
 
@@ -128,6 +130,21 @@ pub enum Input {
         /// Whether it is taken.
         taken: bool,
     },
+    /// A person has everything that is held compared with every relay. Each log is read again from its start; what is damaged
+    /// here is taken from there, and what a relay lacks it is offered. Answered by [`Action::Admitted`] among the actions of
+    /// this very input; [`crate::Engine::compared`] says how it goes.
+    Repair {
+        /// What was found damaged on the disk.
+        damage: Damage,
+    },
+    /// Envelopes out of a copy of a lost device's profile: they count for what they would count for had a relay shown them.
+    /// Answered by [`Action::Admitted`] among the actions of this very input.
+    TakeBackup {
+        /// In the order in which they were held there.
+        envelopes: Vec<Bytes>,
+        /// These are the last: every relay is given what it lacks of what is held now.
+        last: bool,
+    },
     /// The connection that [`Action::Connect`] asked for is up.
     Connected {
         /// To whom.
@@ -211,7 +228,8 @@ pub enum Action {
         result: Result<Pushed, ErrorCode>,
     },
     /// Answer whoever fed [`Input::Admit`], [`Input::Rename`], [`Input::Remove`], [`Input::Rotate`], [`Input::Leave`],
-    /// [`Input::PublishSnapshot`] or [`Input::SnapshotLoaded`]: it is done, or why not.
+    /// [`Input::PublishSnapshot`], [`Input::SnapshotLoaded`], [`Input::Repair`] or [`Input::TakeBackup`]: it is done, or why
+    /// not.
     Admitted {
         /// What it came to.
         result: Result<(), ErrorCode>,

@@ -76,6 +76,14 @@ impl Candidate {
         self.hash.blob_id()
     }
 
+    pub(crate) fn hash(&self) -> BlobHash {
+        self.hash
+    }
+
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }

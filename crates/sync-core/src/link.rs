@@ -10,6 +10,7 @@
 //!
 //! Invariant: only a page moves `pulled`, and only by rows without a hole. An acknowledged push never does.
 
+mod comparing;
 mod moving;
 mod offering;
 mod snapshots;
@@ -132,6 +133,9 @@ pub(crate) struct Link {
     /// What waits here was offered too: the last part of refilling.
     pub(crate) refill_waiting: bool,
 
+    /// It is compared with what is held here, or was.
+    comparison: Option<comparing::Comparison>,
+
     // Moving to new keys.
     /// What both ends derive from this connection.
     pub(crate) exporter: [u8; 32],
@@ -196,6 +200,7 @@ impl Link {
             refill_loaded: 0,
             refill_loading: false,
             refill_waiting: false,
+            comparison: None,
             exporter: [0; 32],
             greeted_under: None,
             moving: BTreeSet::new(),
@@ -489,6 +494,7 @@ impl Link {
         let Some(state) = self.state.as_mut().filter(|state| state.pulled < floor) else { return false };
         (state.pulled, state.run) = (floor, run);
         self.compared.pass(floor, run, state);
+        self.note_cut();
         self.settle_mark();
         true
     }
@@ -534,7 +540,8 @@ impl Link {
             pulled: self.pulled(),
             max_cursor: self.max_cursor,
             pending: self.pending(head),
-            refilling: self.state.as_ref().is_some_and(|state| state.refill.is_some()),
+            refilling: self.fills(),
+            room: self.limits.as_ref().map(|limits| limits.group_bytes_max),
             problem: self.refusal().or(self.problem),
             contradictions: self.state.as_ref().map(|state| state.contradictions.clone()).unwrap_or_default(),
         }

@@ -72,8 +72,10 @@ pub struct RelayStatus {
     pub max_cursor: RelayCursor,
     /// Own envelopes that are not on its disk.
     pub pending: u64,
-    /// It lost rows, and is being filled again.
+    /// It lost rows, or is compared with what is here, and is being given what it lacks.
     pub refilling: bool,
+    /// Envelope bytes that it keeps of this group at most, once it has said so since this engine was opened.
+    pub room: Option<u64>,
     /// What it refuses, or why it can't be reached, where there is a word for it.
     pub problem: Option<ErrorCode>,
     /// It does not show here what these members have read there: another history, or less of it.

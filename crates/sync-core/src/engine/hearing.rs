@@ -153,6 +153,7 @@ impl Engine {
         }
         self.receipts.came(new.envelopes.iter().map(|envelope| envelope.len() as u64).sum());
         let mut effects = Effects::default();
+        self.mend(&new.envelopes, &mut effects);
         let seen = self.inbox.receive(&mut self.context, now, new.envelopes, &mut effects);
         self.saw(now, &seen, &new.arrived_ms);
         // Who seals under which key may settle what is void, and so who may be handed which key.
@@ -182,7 +183,7 @@ impl Engine {
         let shown = made.into_iter().filter(|(_, made)| *made == Some(true)).map(|(seq, _)| seq);
         self.acknowledged(index, shown);
         let link = &mut self.links[index];
-        if link.state.as_ref().is_some_and(|state| state.refill.is_some()) {
+        if link.fills() {
             seen.iter().for_each(|seen| link.coverage.entry(seen.sender).or_default().insert(seen.seq));
         }
         if self.inbox.take_reread_due() {

@@ -1,6 +1,6 @@
 //! What goes out: own envelopes first, then what a relay lost.
 
-use sync_types::{ErrorCode, message::Push};
+use sync_types::{BlobHash, ErrorCode, message::Push};
 
 use super::{Engine, LOAD_BYTES};
 use crate::{
@@ -41,7 +41,7 @@ impl Engine {
     /// Offers a relay that lost rows something it is not known to hold, once its log is read.
     pub(super) fn offer_refill(&mut self, now: Now, index: usize) -> bool {
         let link = &mut self.links[index];
-        if !link.is_caught_up() || link.state.as_ref().is_none_or(|state| state.refill.is_none()) {
+        if !link.is_caught_up() || !link.fills() {
             return false;
         }
         while let Some(row) = link.refill.pop_front() {
@@ -50,6 +50,7 @@ impl Engine {
             }
             let (blob_id, envelope, age_s) = (row.hash.blob_id(), row.envelope.clone(), age_s(now, row.held_ms));
             let id = link.offer(now, Offer::Refill(Box::new(row)), blob_id, envelope.len());
+            link.count_filled();
             self.send(index, [Push { id, age_s, envelope }.into()]);
             return true;
         }
@@ -64,8 +65,8 @@ impl Engine {
         if link.refill_loading || !link.refill_settled() {
             return;
         }
-        if let Some(refill) = link.state.as_mut().and_then(|state| state.refill.as_mut()) {
-            *refill = loaded;
+        if link.fills() {
+            link.filled_through(loaded);
             link.refill_loading = true;
             self.note_relay(index);
             self.actions.push(Action::Load(Load::Held { relay, after: loaded, bytes: LOAD_BYTES }));
@@ -77,9 +78,11 @@ impl Engine {
             Load::Own { .. } if self.resealed(now, &rows) => self.loading_own = false,
             Load::Own { from, .. } => {
                 self.loading_own = false;
-                if rows.first().is_none_or(|row| row.seq != from) {
-                    // A row the store once took is gone. That is shown, and does not stop the others.
-                    self.links.iter_mut().for_each(|link| link.refuse(from, ErrorCode::StoreCorrupt));
+                let (rows, damaged): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_whole);
+                let gone = [&rows, &damaged].into_iter().flatten().all(|row| row.seq != from).then_some(from);
+                for seq in damaged.iter().map(|row| row.seq).chain(gone) {
+                    // What the store once took is gone, or the disk has changed it. That is shown, and does not stop the others.
+                    self.links.iter_mut().for_each(|link| link.refuse(seq, ErrorCode::StoreCorrupt));
                     self.actions.push(Action::Emit(Event::Failed { relay: None, code: ErrorCode::StoreCorrupt }));
                 }
                 self.outbox.remember_loaded(&rows);
@@ -92,7 +95,6 @@ impl Engine {
                 }
             }
             Load::Held { relay, after, .. } => {
-                let me = self.context.me;
                 let Some(index) = self.index_of(&relay) else { return };
                 let link = &mut self.links[index];
                 // Answers to questions of an earlier connection are for nobody.
@@ -101,16 +103,17 @@ impl Engine {
                 }
                 link.refill_loading = false;
                 if rows.is_empty() && !std::mem::replace(&mut link.refill_waiting, true) {
-                    link.refill.extend(self.inbox.waiting_rows(now));
+                    let mut waiting = self.inbox.waiting_rows(now);
+                    waiting.retain(|row| self.is_owed(now, index, row));
+                    self.links[index].refill.extend(waiting);
                 } else if rows.is_empty() {
-                    if let Some(state) = &mut link.state {
-                        state.refill = None;
-                    }
-                    link.coverage.clear();
+                    link.filled();
                     self.note_relay(index);
                 } else {
                     link.refill_loaded = position;
-                    link.refill.extend(rows.into_iter().filter(|row| row.sender != me));
+                    let owed = rows.into_iter().filter(|row| is_whole(row) && self.is_owed(now, index, row));
+                    let owed: Vec<_> = owed.collect();
+                    self.links[index].refill.extend(owed);
                 }
             }
             Load::SnapshotPart { relay, snapshot, part } => {
@@ -132,7 +135,12 @@ impl Engine {
     }
 }
 
+/// Whether its bytes are what they were when it was stored. What the disk has changed is offered to nobody.
+fn is_whole(row: &HeldRow) -> bool {
+    BlobHash::of_bytes(&row.envelope) == row.hash
+}
+
 /// Seconds since an envelope came to rest here. A clock that went back makes it young, never refused.
-fn age_s(now: Now, held_ms: u64) -> u32 {
+pub(super) fn age_s(now: Now, held_ms: u64) -> u32 {
     u32::try_from(now.wall_ms.saturating_sub(held_ms) / 1_000).unwrap_or(u32::MAX)
 }

@@ -81,7 +81,8 @@ impl Engine {
             (link.is_caught_up() || !holds(Protection::StatusSeesUnread))
                 && !link.is_behind()
                 && (link.pending(head) == 0 || !holds(Protection::StatusSeesPending))
-                && link.state.as_ref().is_some_and(|state| state.refill.is_none())
+                && link.state.is_some()
+                && !link.fills()
         };
         let complete = self.inbox.waiting(&self.context.roster) == 0 || !holds(Protection::StatusSeesWaiting);
         self.links.iter().all(settled)

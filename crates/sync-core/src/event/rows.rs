@@ -15,6 +15,15 @@ pub enum StoreOp {
     Reseal(HeldRow),
     /// Another device's envelope: into the held rows.
     Take(HeldRow),
+    /// An envelope that is held and was damaged on the disk: these are its bytes, and all else of its row stays.
+    Mend {
+        /// Whose it is.
+        sender: DeviceId,
+        /// Its place among its sender's.
+        seq: Seq,
+        /// It, as it was written once.
+        envelope: Bytes,
+    },
     /// How far a sender is held. Replaces what was known of it.
     Sender(SenderRow),
     /// An envelope that can't be handed out yet: its predecessor or its sender's roster entry is missing.
@@ -119,6 +128,19 @@ pub enum StoreOp {
         /// Its bytes.
         entry: Bytes,
     },
+}
+
+/// What the disk has changed: bytes that are not those of the name they are kept under.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// Envelopes that are held: whose, where among its sender's, and under which hash.
+    pub held: Vec<(DeviceId, Seq, BlobHash)>,
+    /// Envelopes that wait.
+    pub waiting: Vec<BlobHash>,
+    /// Envelopes that are parked.
+    pub parked: Vec<BlobId>,
+    /// Snapshots of which the manifest or a part is.
+    pub snapshots: Vec<BlobId>,
 }
 
 /// An envelope this device holds, own or taken.

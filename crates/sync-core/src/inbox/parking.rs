@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use sync_types::{
-    BlobId,
+    BlobHash, BlobId,
     limits::{PARKED_BYTES_MAX, PARKED_MAX},
 };
 
 use super::Inbox;
 use crate::{
     context::{Context, Effects},
-    event::{Event, Now, ParkReason, ParkedRow, StoreOp},
+    event::{Event, Now, ParkReason, ParkedRow, StoreOp, WaitingRow},
     examine::{Authentic, Candidate, Examined, Unreadable, examine},
 };
 
@@ -62,6 +62,23 @@ impl Inbox {
                 self.parked_bytes = self.parked_bytes.saturating_sub(fork.bytes.len() as u64);
                 effects.ops.push(StoreOp::Unpark { blob_id });
             }
+        }
+    }
+
+    /// The disk has changed these: they are let go of, and taken again should they come. What waits is at hand as it was,
+    /// where it was read before that.
+    pub(crate) fn let_go_of(&mut self, waiting: &[BlobHash], parked: &[BlobId], effects: &mut Effects) {
+        effects.ops.extend(waiting.iter().map(|hash| StoreOp::Unwait { hash: *hash }));
+        let at_hand =
+            self.senders.iter().flat_map(|(sender, known)| known.waiting.values().map(move |it| (*sender, it)));
+        effects.ops.extend(
+            at_hand
+                .filter(|(_, it)| waiting.contains(&it.hash))
+                .map(|(sender, it)| StoreOp::Wait(WaitingRow { sender, hash: it.hash, envelope: it.bytes.clone() })),
+        );
+        for blob_id in parked {
+            self.parked.remove(blob_id);
+            effects.ops.push(StoreOp::Unpark { blob_id: *blob_id });
         }
     }
 

@@ -314,7 +314,7 @@ impl Recovery {
         }
         let (relay, under) = (talk.relay, talk.under);
         // Another key may lead further, if this is not the one that the group uses, as it says itself.
-        self.chosen = self.weigh().and_then(|mut context| context.learn_epochs()).map(|chosen| chosen.key_id);
+        self.chosen = self.use_of_keys();
         if self.chosen == Some(under) {
             self.read.insert(relay);
         }
@@ -338,6 +338,35 @@ impl Recovery {
             }
         }
         self.read_through()
+    }
+
+    /// What a copy of a lost device's profile has: its roster's entries, and control envelopes. It is weighed with what relays
+    /// tell, and counts for as much.
+    ///
+    /// # Errors
+    /// `group_too_large` if there is more to keep than any group has.
+    pub fn read_backup(
+        &mut self,
+        entries: impl IntoIterator<Item = Bytes>,
+        control: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), ErrorCode> {
+        for entry in entries {
+            self.take(entry)?;
+        }
+        for bytes in control {
+            let envelope = Envelope::parse(bytes).ok().filter(|envelope| envelope.header().kind == Kind::Control);
+            if let Some(envelope) = envelope {
+                self.unseal(envelope)?;
+            }
+        }
+        self.learn()?;
+        self.chosen = self.use_of_keys();
+        Ok(())
+    }
+
+    /// The key that the group uses, by all that was read so far.
+    fn use_of_keys(&self) -> Option<KeyId> {
+        self.weigh().and_then(|mut context| context.learn_epochs()).map(|chosen| chosen.key_id)
     }
 
     // ── Gathering ──

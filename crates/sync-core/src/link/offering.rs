@@ -117,8 +117,7 @@ impl Link {
     /// Nothing is left to offer, however it got there: that there once was no room for it is over.
     pub(crate) fn forgive(&mut self, head: Seq) {
         let full = matches!(self.problem, Some(ErrorCode::GroupFull | ErrorCode::StorageFull));
-        let refilling = self.state.as_ref().is_some_and(|state| state.refill.is_some());
-        if full && self.is_caught_up() && self.pending(head) == 0 && !refilling {
+        if full && self.is_caught_up() && self.pending(head) == 0 && !self.fills() {
             self.problem = None;
         }
     }
@@ -139,7 +138,7 @@ impl Link {
         self.refill.clear();
         self.refill_loading = false;
         self.refill_waiting = false;
-        self.refill_loaded = self.state.as_ref().and_then(|state| state.refill).unwrap_or_default();
+        self.refill_loaded = self.fills_from().unwrap_or_default();
     }
 
     /// Whether the relay's log was seen to hold this.

@@ -82,6 +82,10 @@ impl Disk {
                 }
                 StoreOp::Reseal(row) => self.hold_again(row)?,
                 StoreOp::Take(row) => self.hold(row)?,
+                StoreOp::Mend { sender, seq, envelope } => {
+                    let held = self.held.iter_mut().find(|held| held.sender == sender && held.seq == seq);
+                    held.into_iter().for_each(|held| held.envelope = envelope.clone());
+                }
                 StoreOp::Sender(row) => {
                     if over {
                         self.cover(&row);
