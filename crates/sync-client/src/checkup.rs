@@ -14,6 +14,7 @@ use crate::{
     error::ClientError,
     profile::ConfiguredRelay,
     resolve::{RelayAddr, ResolveError, Resolver},
+    store::{Damaged, StoreError},
 };
 
 /// Clocks that differ by less are no reason to bother anybody.
@@ -129,8 +130,12 @@ impl SyncClient {
                 Ok(()) => Finding::new(Check::Keys, Verdict::Good, "this device's keys are where they should be"),
                 Err(error) => Finding { text: error.to_string(), ..Finding::bad(Check::Keys, error.code()) },
             },
-            match self.inner.store.check().await {
-                Ok(()) => Finding::new(Check::Store, Verdict::Good, "the profile's database is whole"),
+            match self.damage().await {
+                Ok(0) => Finding::new(Check::Store, Verdict::Good, "the profile's database is whole"),
+                Ok(count) => {
+                    let text = format!("kept envelopes that the disk has changed: {count}; have this profile repaired");
+                    Finding { text, ..Finding::bad(Check::Store, ErrorCode::StoreCorrupt) }
+                }
                 Err(error) => Finding::bad(Check::Store, error.code()),
             },
         ];
@@ -160,6 +165,15 @@ impl SyncClient {
         }
         findings.extend(clock(&ahead));
         Ok(findings)
+    }
+}
+
+impl SyncClient {
+    /// How many envelopes are not what they were, in a database that is whole as such.
+    async fn damage(&self) -> Result<usize, StoreError> {
+        self.inner.store.check().await?;
+        let Damaged { held, waiting, parked, snapshots } = self.inner.store.damaged().await?;
+        Ok(held.len() + waiting.len() + parked.len() + snapshots.len())
     }
 }
 
@@ -285,6 +299,7 @@ mod tests {
             max_cursor: RelayCursor::new(7),
             pending: 0,
             refilling: false,
+            room: None,
             contradictions: Vec::new(),
             problem: None,
         }

@@ -1,7 +1,7 @@
 //! The handle an app holds. It asks; the driver does.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
     time::Duration,
 };
@@ -34,7 +34,7 @@ use crate::{
     routes::Routes,
     secrets::{SecretStore, SecretsError},
     status::{self, Shown},
-    store::{Membership, ProfileRow, Store},
+    store::{Membership, ProfileRow, Sizes, Store},
 };
 
 /// Requests that wait for the driver.
@@ -49,6 +49,8 @@ pub struct SyncClient {
 }
 
 pub(crate) struct Inner {
+    /// The profile's folder.
+    pub(crate) dir: PathBuf,
     pub(crate) profile: ProfileRow,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) secrets: Arc<dyn SecretStore>,
@@ -117,6 +119,18 @@ impl InGroup {
     }
 }
 
+impl Inner {
+    /// What the driver shows, as it changes.
+    pub(crate) fn watch_shown(&self) -> watch::Receiver<Shown> {
+        self.shown.subscribe()
+    }
+
+    /// How often each relay was looked for in vain until now.
+    pub(crate) fn shown_misses(&self) -> Vec<u64> {
+        self.shown.borrow().misses.clone()
+    }
+}
+
 impl SyncClient {
     /// Makes a profile that belongs to no group yet.
     ///
@@ -151,6 +165,7 @@ impl SyncClient {
         let shown = Shown::new(status::without_group(), &Routes::default());
         let client = Self {
             inner: Arc::new(Inner {
+                dir: dir.as_ref().to_owned(),
                 store: Arc::new(store),
                 secrets,
                 http,
@@ -212,6 +227,15 @@ impl SyncClient {
     /// How everything stands.
     pub fn status(&self) -> Status {
         self.inner.shown.borrow().status.clone()
+    }
+
+    /// How much room the profile takes on its disk. Quick, however much is held.
+    ///
+    /// # Errors
+    /// `local_storage`, `store_corrupt`, `closed`.
+    pub async fn sizes(&self) -> Result<Sizes, ClientError> {
+        self.not_closed()?;
+        Ok(self.inner.store.sizes().await?)
     }
 
     /// What happens from now on.

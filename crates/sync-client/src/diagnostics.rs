@@ -137,7 +137,7 @@ impl SyncClient {
             status: standing(&status),
             relays: relays.iter().map(|relay| of_relay(&relay.address, state(relay.relay))).collect(),
             devices: devices.iter().map(other).collect(),
-            store_bytes: self.inner.store.bytes().await?,
+            store_bytes: self.inner.store.sizes().await?.database,
         };
         let findings = findings.iter().map(|finding| found(finding, &addresses)).collect();
         Ok(Diagnostics { findings, profile: Some(profile), ..Diagnostics::of_nothing() })

@@ -296,6 +296,12 @@ impl Driver {
                 };
                 let _ = answer.send(devices);
             }
+            (Command::Compared { answer }, _) => {
+                let _ = answer.send(match &self.core {
+                    Core::Running(engine) => Ok(engine.compared().collect()),
+                    Core::Down { code, .. } => Err(*code),
+                });
+            }
             (Command::Holders { places, answer }, _) => {
                 let _ = answer.send(match &self.core {
                     Core::Running(engine) => {

@@ -6,7 +6,7 @@
 mod page;
 mod recover;
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use sync_core::{
     Input,
@@ -21,7 +21,11 @@ use crate::{
     pairing,
     qr::{self, TooLongForQr},
     random::rng,
+    store::{Backup, Place},
 };
+
+/// What is read of a backup at a time.
+const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A kit that was just made. Nobody can make the same one again: what is not printed or written down now is gone.
 ///
@@ -113,12 +117,59 @@ impl SyncClient {
             Err(error) => return Err(error),
             Ok(_) => return Err(ClientError::AlreadyInGroup),
         }
-        let refused = |error: KitError| ClientError::Refused(error.code());
-        Kit::check(text).map_err(refused)?;
-        let code: KitCode = code.parse().map_err(refused)?;
-        let kit = Kit::open(text, &code).map_err(refused)?;
-        let membership = recover::run(self, kit).await?;
+        let kit = opened(text, code)?;
+        let membership = recover::run(self, kit, None).await?;
         let group = pairing::enter(self, membership).await?;
         Ok((group.group_id, group.device_id()))
     }
+
+    /// The same with a copy of the folder of one of the group's devices, of which no keys are needed: who belongs to the group,
+    /// and everybody's blobs, are read out of that, so it takes no relay that still has any of it. Relays are asked
+    /// all the same, and one that knows of the kit's removal is enough. They are given what they lack of what the copy held.
+    ///
+    /// The copy is not written to. It has to have been made after the kit was. What it holds counts for what it would count
+    /// for had a relay shown it. If this ends in the middle, it is called again, and goes on.
+    ///
+    /// # Errors
+    /// As [`Self::import_kit`], where `kit_unknown` is said of the copy as well; `invalid_argument` if there is no profile in the
+    /// folder, `store_corrupt` and `store_too_new` of what is there; `already_in_group` in another group than the kit's.
+    pub async fn import_kit_with_backup(
+        &self,
+        text: &str,
+        code: &str,
+        folder: &Path,
+    ) -> Result<(GroupId, DeviceId), ClientError> {
+        let kit = opened(text, code)?;
+        self.not_closed()?;
+        let mut backup = Backup::open(folder, &self.inner.dir).await?;
+        let imported = self.import_from(kit, &mut backup).await;
+        backup.close().await;
+        imported
+    }
+
+    async fn import_from(&self, kit: Kit, backup: &mut Backup) -> Result<(GroupId, DeviceId), ClientError> {
+        let group = match self.in_group() {
+            Err(ClientError::NoGroup) => {
+                let membership = recover::run(self, kit, Some(backup)).await?;
+                pairing::enter(self, membership).await?
+            }
+            Ok(group) if group.group_id == kit.group_id() => group,
+            Ok(_) => return Err(ClientError::AlreadyInGroup),
+            Err(error) => return Err(error),
+        };
+        let mut place = Place::START;
+        while place != Place::End {
+            let (envelopes, next) = backup.envelopes(place, CHUNK_BYTES).await?;
+            group.decide(Input::TakeBackup { envelopes, last: next == Place::End }).await?;
+            place = next;
+        }
+        Ok((group.group_id, group.device_id()))
+    }
+}
+
+fn opened(text: &str, code: &str) -> Result<Kit, ClientError> {
+    let refused = |error: KitError| ClientError::Refused(error.code());
+    Kit::check(text).map_err(refused)?;
+    let code: KitCode = code.parse().map_err(refused)?;
+    Kit::open(text, &code).map_err(refused)
 }

@@ -48,6 +48,7 @@ mod profile;
 mod push;
 pub mod qr;
 mod random;
+mod repair;
 mod resolve;
 mod routes;
 mod secrets;
@@ -70,10 +71,11 @@ pub use membership::Rekey;
 pub use pairing::{InviteEvent, InviteSession, JoinEvent, JoinSession};
 pub use profile::{ConfiguredRelay, ProfileInfo};
 pub use push::PendingPush;
+pub use repair::{LostBlob, Part, Repaired};
 pub use resolve::{ParseRelayError, RelayAddr, ResolveError};
 pub use secrets::{SecretsChoice, SecretsError};
 pub use snapshot::Snapshot;
-pub use store::StoreError;
+pub use store::{Sizes, StoreError};
 pub use sync_core::{
     Badge, Connection, Status,
     event::{ParkReason, PushState, Pushed},

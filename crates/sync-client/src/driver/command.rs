@@ -6,7 +6,7 @@ use sync_core::{
     event::{Token, Wait},
     status::DeviceStatus,
 };
-use sync_types::{ErrorCode, LocalCursor};
+use sync_types::{ErrorCode, LocalCursor, RelayId};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Devices { answer: oneshot::Sender<Result<Vec<DeviceStatus>, ErrorCode>> },
     /// Who has these envelopes.
     Holders { places: Vec<Place>, answer: HoldersAnswer },
+    /// How many envelopes each relay was offered by the comparison that was asked for last; none of one that is not through.
+    Compared { answer: oneshot::Sender<Result<Vec<(RelayId, Option<u64>)>, ErrorCode>> },
     /// Store what is left to store, say goodbye to the relays, and end.
     Close,
 }

@@ -72,7 +72,7 @@ impl Turn {
             if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) | StoreOp::Adopt { row, .. } | StoreOp::Take(row) = op {
                 self.bytes += row.envelope.len();
             }
-            if let StoreOp::SnapshotPart { envelope, .. } = op {
+            if let StoreOp::SnapshotPart { envelope, .. } | StoreOp::Mend { envelope, .. } = op {
                 self.bytes += envelope.len();
             }
             if let StoreOp::Snapshot { parts, .. } = op {
@@ -88,6 +88,7 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
     match op {
         StoreOp::PutOwn(row) => Some(Pushed { push_id: row.push_id, cursor: row.cursor?, state: PushState::Queued }),
         StoreOp::Take(_)
+        | StoreOp::Mend { .. }
         | StoreOp::Reseal(_)
         | StoreOp::Sender(_)
         | StoreOp::Wait(_)

@@ -17,7 +17,7 @@ use crate::{
     error::ClientError,
     random::rng,
     resolve::{RelayAddr, Resolver},
-    store::Pin,
+    store::{Backup, Pin},
     transport::{INCOMING_MAX, News, Session, Told, Transport},
 };
 
@@ -34,8 +34,9 @@ struct Line {
     told: mpsc::Receiver<Told>,
 }
 
-/// What a kit comes to, by all relays that it and the profile name.
-pub(super) async fn run(client: &SyncClient, kit: Kit) -> Result<Membership, ClientError> {
+/// What a kit comes to, by all relays that it and the profile name, and by a copy of a device's profile, if there is one: then
+/// it takes no relay.
+pub(super) async fn run(client: &SyncClient, kit: Kit, backup: Option<&mut Backup>) -> Result<Membership, ClientError> {
     let described = client.in_roster(None)?;
     let known = client.inner.store.addresses().await?;
     let known = known.iter().map(|row| &row.address);
@@ -46,6 +47,13 @@ pub(super) async fn run(client: &SyncClient, kit: Kit) -> Result<Membership, Cli
         }
     }
     let mut recovery = Recovery::new(kit, described, &mut rng()).map_err(ClientError::Refused)?;
+    // First: so a relay that has nothing yet is asked by the key that the group uses, and by no other.
+    let mut answered = false;
+    if let Some(backup) = backup {
+        let (entries, control) = backup.roster().await?;
+        recovery.read_backup(entries, control).map_err(ClientError::Refused)?;
+        answered = true;
+    }
     let (tell, told) = mpsc::channel(INCOMING_MAX);
     let transport = Transport::bind(recovery.device_key().seed(), tell).await.map_err(|error| {
         tracing::warn!(%error, "no network socket");
@@ -53,7 +61,7 @@ pub(super) async fn run(client: &SyncClient, kit: Kit) -> Result<Membership, Cli
     })?;
     let mut line = Line { transport, told };
     let resolver = Resolver::new(client.inner.http.clone());
-    let (mut answered, mut why) = (false, ClientError::Offline);
+    let mut why = ClientError::Offline;
     for relay in &relays {
         let asked = match resolver.resolve(relay, None).await {
             Ok(pin) => {

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::{SecretStore, SecretsError, file, off_loop, passphrase};
 use crate::{private, random::random};
 
-const FILE_NAME: &str = "secrets.sealed";
+pub(super) const FILE_NAME: &str = "secrets.sealed";
 const VERSION: u8 = 1;
 const SALT: usize = 16;
 const NONCE: usize = 24;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{SecretStore, SecretsError, off_loop};
 use crate::private;
 
-const FILE_NAME: &str = "secrets.key";
+pub(super) const FILE_NAME: &str = "secrets.key";
 
 /// See the [module](self).
 #[derive(Debug)]

@@ -19,6 +19,9 @@ use sync_core::passphrase::Passphrase;
 use sync_types::ErrorCode;
 use zeroize::Zeroizing;
 
+/// The files in a profile's folder in which secrets rest, where they rest in one.
+pub(crate) const FILE_NAMES: [&str; 3] = [file::FILE_NAME, encrypted::FILE_NAME, "secrets.stronghold"];
+
 /// Where a profile keeps its secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecretsChoice {

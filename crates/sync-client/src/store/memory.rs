@@ -10,7 +10,8 @@ use sync_core::{
 use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, LocalLogId, RelayId, Seq};
 
 use super::{
-    AddressRow, Lacks, Membership, OWN_HASHES_SPARE, Pin, Placed, ProfileRow, Reach, Store, StoreError, newest_own,
+    AddressRow, Damaged, DamagedRow, Lacks, Membership, OWN_HASHES_SPARE, Pin, Placed, ProfileRow, Reach, Sizes, Store,
+    StoreError, newest_own,
 };
 
 /// See the [module](self).
@@ -52,6 +53,10 @@ impl State {
                 held.into_iter().for_each(|held| *held = row.clone());
             }
             StoreOp::Take(row) => self.held.push(row),
+            StoreOp::Mend { sender, seq, envelope } => {
+                let held = self.held.iter_mut().find(|held| held.sender == sender && held.seq == seq);
+                held.into_iter().for_each(|held| held.envelope = envelope.clone());
+            }
             StoreOp::Sender(row) => drop(self.senders.insert(row.sender, row)),
             StoreOp::Wait(row) => drop(self.waiting.insert(row.hash, row)),
             StoreOp::Unwait { hash } => drop(self.waiting.remove(&hash)),
@@ -283,9 +288,57 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    async fn bytes(&self) -> Result<u64, StoreError> {
-        let held = &self.state.lock().expect("no panics here").held;
-        Ok(held.iter().map(|row| row.envelope.len() as u64).sum())
+    async fn check_all(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn damaged(&self) -> Result<Damaged, StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        let changed = |bytes: &Bytes, name: BlobHash| BlobHash::of_bytes(bytes) != name;
+        let unlike = |bytes: &Bytes, name: BlobId| BlobHash::of_bytes(bytes).blob_id() != name;
+        let held = state.held.iter().filter(|row| changed(&row.envelope, row.hash));
+        let snapshots = state.snapshots.iter().filter(|(id, (_, manifest, parts))| {
+            unlike(manifest, **id) || parts.iter().any(|(id, part)| unlike(part, *id))
+        });
+        Ok(Damaged {
+            held: held
+                .map(|row| DamagedRow {
+                    sender: row.sender,
+                    seq: row.seq,
+                    hash: row.hash,
+                    cursor: row.cursor,
+                    push_id: row.push_id,
+                })
+                .collect(),
+            waiting: state
+                .waiting
+                .values()
+                .filter(|row| changed(&row.envelope, row.hash))
+                .map(|row| row.hash)
+                .collect(),
+            parked: state
+                .parked
+                .values()
+                .filter(|row| unlike(&row.envelope, row.blob_id))
+                .map(|row| row.blob_id)
+                .collect(),
+            snapshots: snapshots.map(|(id, _)| *id).collect(),
+        })
+    }
+
+    async fn sizes(&self) -> Result<Sizes, StoreError> {
+        let state = self.state.lock().expect("no panics here");
+        let bytes =
+            |envelopes: &mut dyn Iterator<Item = &Bytes>| envelopes.map(|bytes| bytes.len() as u64).sum::<u64>();
+        let parts = state.snapshots.values().flat_map(|(_, manifest, parts)| parts.values().chain([manifest]));
+        Ok(Sizes {
+            database: bytes(&mut state.held.iter().map(|row| &row.envelope)),
+            free: 0,
+            envelopes: state.held.len() as u64,
+            waiting: bytes(&mut state.waiting.values().map(|row| &row.envelope)),
+            parked: bytes(&mut state.parked.values().map(|row| &row.envelope)),
+            snapshots: bytes(&mut parts.into_iter()),
+        })
     }
 
     async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError> {

@@ -16,11 +16,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use sync_core::event::{HeldRow, Load, SenderRow, StoreOp, Stored};
-use sync_types::{BlobId, DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, PushId, RelayId, Seq};
+use sync_types::{BlobHash, BlobId, DeviceId, ErrorCode, GroupId, LocalCursor, LocalLogId, PushId, RelayId, Seq};
 
 use crate::secrets::SecretsChoice;
 
-pub(crate) use sqlite::{FILE_NAME, SqliteStore};
+pub(crate) use sqlite::{Backup, FILE_NAME, Place, SqliteStore};
 
 /// Why the database can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +124,48 @@ pub(crate) struct Lacks {
     pub(crate) lost: u64,
 }
 
+/// An envelope that is held, and whose bytes are not those that were stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DamagedRow {
+    pub(crate) sender: DeviceId,
+    pub(crate) seq: Seq,
+    pub(crate) hash: BlobHash,
+    pub(crate) cursor: Option<LocalCursor>,
+    pub(crate) push_id: PushId,
+}
+
+/// What the disk has changed of what was stored, in each of the places for envelopes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Damaged {
+    pub(crate) held: Vec<DamagedRow>,
+    pub(crate) waiting: Vec<BlobHash>,
+    pub(crate) parked: Vec<BlobId>,
+    pub(crate) snapshots: Vec<BlobId>,
+}
+
+impl Damaged {
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How much room a profile takes on its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of the whole database.
+    pub database: u64,
+    /// Bytes of it that nothing is in just now; what comes next goes there first.
+    pub free: u64,
+    /// How many envelopes are held, own and others': the log, and who belongs to the group.
+    pub envelopes: u64,
+    /// Bytes of envelopes that wait for earlier ones.
+    pub waiting: u64,
+    /// Bytes of envelopes that can't be read here.
+    pub parked: u64,
+    /// Bytes of snapshots: this device's newest, and one that is being loaded.
+    pub snapshots: u64,
+}
+
 /// Own envelopes before those that a relay may not have, whose hashes are read as well: by these a device that was copied
 /// sees from where on it was.
 const OWN_HASHES_SPARE: u64 = 256;
@@ -187,8 +229,14 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Looks whether all of it is as it was written: [`StoreError::Corrupt`] if it isn't.
     async fn check(&self) -> Result<(), StoreError>;
 
-    /// Bytes of the whole database.
-    async fn bytes(&self) -> Result<u64, StoreError>;
+    /// The same more thoroughly, which takes as long as reading all of it.
+    async fn check_all(&self) -> Result<(), StoreError>;
+
+    /// Compares each envelope's bytes with the name that it is kept under. Reads all of them.
+    async fn damaged(&self) -> Result<Damaged, StoreError>;
+
+    /// What is kept takes so much room. Reads no log for it.
+    async fn sizes(&self) -> Result<Sizes, StoreError>;
 
     /// What blobs of the local log a device lacks, going by what it says of each sender.
     async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError>;

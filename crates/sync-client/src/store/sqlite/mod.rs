@@ -5,6 +5,8 @@
 //! above. Rows go in by the dozen, one statement for many, because the way through the driver costs more than
 //! the row; and the statements of a commit go together, for the same reason (see [`sync_sqlite`]).
 
+mod backup;
+mod damage;
 mod read;
 mod write;
 
@@ -25,7 +27,8 @@ use sync_sqlite::Database;
 use sync_types::{BlobId, DeviceId, LocalCursor, LocalLogId};
 use tokio::sync::Mutex;
 
-use super::{AddressRow, Lacks, Membership, Pin, Placed, ProfileRow, Reach, Store, StoreError};
+pub(crate) use self::backup::{Backup, Place};
+use super::{AddressRow, Damaged, Lacks, Membership, Pin, Placed, ProfileRow, Reach, Sizes, Store, StoreError};
 use crate::{private, secrets::SecretsChoice};
 
 /// The file's name in a profile's folder.
@@ -254,10 +257,17 @@ impl Store for SqliteStore {
         if said == "ok" { Ok(()) } else { Err(StoreError::Corrupt) }
     }
 
-    async fn bytes(&self) -> Result<u64, StoreError> {
-        let pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
-        let bytes: i64 = sqlx::query_scalar(pages).fetch_one(&self.readers).await?;
-        Ok(bytes.cast_unsigned())
+    async fn check_all(&self) -> Result<(), StoreError> {
+        let said: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&self.readers).await?;
+        if said == "ok" { Ok(()) } else { Err(StoreError::Corrupt) }
+    }
+
+    async fn damaged(&self) -> Result<Damaged, StoreError> {
+        damage::find(&self.readers).await
+    }
+
+    async fn sizes(&self) -> Result<Sizes, StoreError> {
+        read::sizes(&self.readers).await
     }
 
     async fn lacks(&self, device: &DeviceId, reached: &[Reach]) -> Result<Lacks, StoreError> {

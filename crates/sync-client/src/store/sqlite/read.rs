@@ -14,7 +14,7 @@ use sync_core::{
 use sync_types::{BlobHash, BlobId, DeviceId, Kind, LocalCursor, LogId, PushId, RelayCursor, RelayId, Run, Seq};
 use tokio_stream::StreamExt;
 
-use crate::store::{AddressRow, Lacks, OWN_HASHES_SPARE, Pin, Placed, Reach, StoreError};
+use crate::store::{AddressRow, Lacks, OWN_HASHES_SPARE, Pin, Placed, Reach, Sizes, StoreError};
 
 /// What [`held`] reads, in this order: a queue or a log is read row by row, and a column by its name takes a look-up each.
 const HELD: &str = "SELECT position, device.id, seq, hash, kind, cursor, push_id, time_ms, held_ms, late, envelope
@@ -196,6 +196,26 @@ pub(super) async fn cursors(db: &SqlitePool) -> Result<(LocalCursor, LocalCursor
     Ok((LocalCursor::new(number(&row, "head")?), LocalCursor::new(number(&row, "app_acked")?)))
 }
 
+/// Of the log only its last place is looked at. What waits, what is parked and what snapshots there are have bounds.
+pub(super) async fn sizes(db: &SqlitePool) -> Result<Sizes, StoreError> {
+    let query = "SELECT page_count * page_size AS database, freelist_count * page_size AS free,
+                        (SELECT coalesce(max(position), 0) FROM held) AS envelopes,
+                        (SELECT coalesce(sum(length(envelope)), 0) FROM waiting) AS waiting,
+                        (SELECT coalesce(sum(length(envelope)), 0) FROM parked) AS parked,
+                        (SELECT coalesce(sum(length(manifest)), 0) FROM snapshot)
+                            + (SELECT coalesce(sum(length(envelope)), 0) FROM snapshot_part) AS snapshots
+                 FROM pragma_page_count(), pragma_page_size(), pragma_freelist_count()";
+    let row = sqlx::query(query).fetch_one(db).await?;
+    Ok(Sizes {
+        database: number(&row, "database")?,
+        free: number(&row, "free")?,
+        envelopes: number(&row, "envelopes")?,
+        waiting: number(&row, "waiting")?,
+        parked: number(&row, "parked")?,
+        snapshots: number(&row, "snapshots")?,
+    })
+}
+
 /// The first row whatever its size, and those after it that `bytes` have room for. With the last one's position.
 async fn take_while_it_fits(
     mut rows: impl tokio_stream::Stream<Item = Result<SqliteRow, sqlx::Error>> + Unpin,
@@ -307,11 +327,11 @@ pub(super) fn maybe_id<const N: usize>(row: &SqliteRow, column: &str) -> Result<
 }
 
 /// SQLite's integers have a sign. Ours have none, and go through bit by bit: a stranger's clock may say anything.
-fn number(row: &SqliteRow, column: impl ColumnIndex<SqliteRow>) -> Result<u64, StoreError> {
+pub(super) fn number(row: &SqliteRow, column: impl ColumnIndex<SqliteRow>) -> Result<u64, StoreError> {
     Ok(row.try_get::<i64, _>(column)?.cast_unsigned())
 }
 
-fn envelope(row: &SqliteRow, column: impl ColumnIndex<SqliteRow>) -> Result<Bytes, StoreError> {
+pub(super) fn envelope(row: &SqliteRow, column: impl ColumnIndex<SqliteRow>) -> Result<Bytes, StoreError> {
     Ok(Bytes::from(row.try_get::<Vec<u8>, _>(column)?))
 }
 

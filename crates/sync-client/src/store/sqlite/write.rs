@@ -46,6 +46,7 @@ enum Ordered<'a> {
     Park(&'a ParkedRow),
     Unpark(&'a BlobId),
     Reseal(&'a HeldRow),
+    Mend(&'a DeviceId, Seq, &'a [u8]),
     Adopt(&'a DeviceId, Seq, &'a HeldRow),
     Roster(&'a [u8]),
     Superseded(&'a [u8]),
@@ -65,6 +66,7 @@ impl<'a> Batch<'a> {
                 }
                 StoreOp::Reseal(row) => batch.ordered.push(Ordered::Reseal(row)),
                 StoreOp::Take(row) => batch.held.push(row),
+                StoreOp::Mend { sender, seq, envelope } => batch.ordered.push(Ordered::Mend(sender, *seq, envelope)),
                 StoreOp::Sender(row) => drop(batch.senders.insert(row.sender, Cow::Borrowed(row))),
                 StoreOp::Relay { relay, state } => drop(batch.relays.insert(*relay, state)),
                 StoreOp::Seen { device, at_ms } => drop(batch.seen.insert(*device, *at_ms)),
@@ -243,6 +245,10 @@ fn put_ordered(db: &mut Database, op: &Ordered<'_>) {
                 .bind(&row.envelope[..])
                 .bind(former.as_bytes().as_slice())
                 .bind(seq.get().cast_signed())
+        }
+        Ordered::Mend(sender, seq, envelope) => {
+            let held = "UPDATE held SET envelope = ? WHERE sender = (SELECT no FROM device WHERE id = ?) AND seq = ?";
+            db.add(held).bind(*envelope).bind(sender.as_bytes().as_slice()).bind(seq.get().cast_signed())
         }
         Ordered::Wait(row) => db
             .add("INSERT OR REPLACE INTO waiting (hash, sender, envelope) VALUES (?, ?, ?)")
