@@ -38,6 +38,7 @@ import type {
   Pushed,
   PushOptions,
   RecoveryKit,
+  Repaired,
   Snapshot,
   Status,
   SyncEvent,
@@ -228,6 +229,22 @@ export const configure = (backend?: Backend, options: Options = {}): Promise<Con
  */
 export const doctor = (options: Options & { withinMs?: number } = {}): Promise<Finding[]> =>
   call('doctor', { ...options })
+
+/**
+ * Mends what {@link doctor} names and a program can mend: what this device's disk has damaged is fetched again from the relays
+ * and stays under its cursor, and each relay is given what it lacks of what is here. Says of each thing what was found and
+ * done. What nobody else has is named, never dropped. Waits a minute for the relays, if nothing is said.
+ */
+export const repair = (options: Options & { withinMs?: number } = {}): Promise<Repaired[]> =>
+  call('repair', { ...options })
+
+/**
+ * Puts a database aside that can't be read at all, as {@link repair} says by `store_corrupt` of the part `store`, and the keys
+ * beside it: everything is renamed, nothing deleted. Then this device can be paired again, or a recovery kit be used. To be
+ * called only if a person wants that. Resolves to the folder in which it all is; rejects with `invalid_argument` if the database
+ * can be read.
+ */
+export const setAside = (options: Options = {}): Promise<string> => call('set_aside', { ...options })
 
 /**
  * A report for whoever helps, as text: how everything stands, with ids shortened and without names, addresses, payloads and

@@ -37,6 +37,8 @@ export type Command =
   | 'configure'
   | 'diagnostics'
   | 'doctor'
+  | 'repair'
+  | 'set_aside'
 
 /** Asks the plugin, and throws nothing but a {@link SyncError}. */
 export async function call<T>(command: Command, args?: InvokeArgs, headers?: Record<string, string>): Promise<T> {

@@ -104,8 +104,10 @@ export interface Relay {
   pending: number
   /** How much of its log is not read yet, as far as is known. */
   unread: number
-  /** It lost data, and is being filled again. */
+  /** It lost data, or is compared with what is here, and is being given what it lacks. */
   refilling: boolean
+  /** Envelope bytes that it keeps of this group at most; null before it has said so. How much of that is taken it does not say. */
+  room: number | null
   /** What it refuses, or why it can't be reached, where there is a word for it. */
   problem: ErrorCode | null
   /** It does not show here what these members have read there: it was restored from an old copy, or it lies. */
@@ -179,10 +181,28 @@ export interface Status {
   identityReused: boolean
   /** This device was removed from the group. It syncs no more; what it had is still here. */
   removed: boolean
+  /** How much room sync takes on this device's disk; null where there is no profile yet, or no telling. */
+  disk: Disk | null
   /** The group this device is in; null before it made or joined one. */
   groupId: string | null
   /** Who this device is there. */
   deviceId: string | null
+}
+
+/** How much room sync takes on a device's disk: bytes, but for the number of envelopes. */
+export interface Disk {
+  /** The whole database. */
+  database: number
+  /** What nothing is in just now; what comes next goes there first. */
+  free: number
+  /** How many envelopes are held, own and others'. */
+  envelopes: number
+  /** What waits for something that was pushed before it. */
+  waiting: number
+  /** What can't be read here. */
+  parked: number
+  /** Snapshots: this device's newest, and one that is being loaded. */
+  snapshots: number
 }
 
 /** A device's place in a group. */
@@ -268,6 +288,24 @@ export interface Finding {
   /** What is wrong. Whatever is bad has one. */
   code: ErrorCode | null
   /** What was found, and what to do about it if it isn't good. */
+  text: string
+}
+
+/** What a repair found of one thing, and did about it. */
+export interface Repaired {
+  /** What was looked at. */
+  part: 'store' | 'envelopes' | 'own' | 'waiting' | 'snapshots' | 'relay'
+  /** The relay's address, where it is about one. */
+  relay: string | null
+  /** How many were damaged; of a relay: missing there. */
+  found: number
+  /** How many of those are as they should be now. */
+  mended: number
+  /** What is wrong still, if anything is. */
+  code: ErrorCode | null
+  /** The blobs that are damaged and on no relay: a thousand of them at most. */
+  lost: { cursor: number; pushId: string; sender: string }[]
+  /** What was found and done, and what to do about the rest. */
   text: string
 }
 

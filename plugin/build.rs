@@ -31,6 +31,8 @@ const COMMANDS: &[&str] = &[
     "leave_group",
     "configure",
     "doctor",
+    "repair",
+    "set_aside",
     "diagnostics",
 ];
 

@@ -184,6 +184,7 @@ const relay: Relay = {
   pending: 0,
   unread: 0,
   refilling: false,
+  room: null,
   problem: null,
   contradictions: [],
 }

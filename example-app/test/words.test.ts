@@ -18,13 +18,13 @@ test('how it stands: what counts most comes first', () => {
   const paired = status({ groupId: 'g' })
   expect(statusSentence({ ...paired, badge: 'pending', pending: 2, unread: 3 })).toBe('Syncing: 2 to send, 3 to receive.')
   expect(statusSentence({ ...paired, badge: 'failed', removed: true })).toContain('removed')
-  const full: Relay = { relayId: 'r', connection: 'connected', pending: 1, unread: 0, refilling: false, problem: 'group_full', contradictions: [] }
+  const full: Relay = { relayId: 'r', connection: 'connected', pending: 1, unread: 0, refilling: false, room: null, problem: 'group_full', contradictions: [] }
   expect(statusSentence({ ...paired, badge: 'failed', relays: [full] })).toContain('no more room')
   expect(statusSentence({ ...paired, badge: 'failed', parked: [{ blobId: 'b', reason: 'too_new' }] })).toContain('1 change from')
 })
 
 test('a relay that lost something is named, and what became of it', () => {
-  const relay: Relay = { relayId: 'b', connection: 'connected', pending: 0, unread: 0, refilling: true, problem: null, contradictions: [] }
+  const relay: Relay = { relayId: 'b', connection: 'connected', pending: 0, unread: 0, refilling: true, room: null, problem: null, contradictions: [] }
   const relays = [{ ...relay, relayId: 'a', refilling: false }, relay]
   expect(forgetfulSentence('b', relays)).toMatch(/^Relay 2 had lost .* is giving back all it has\.$/)
   expect(forgetfulSentence('a', relays)).toContain('Relay 1 had lost')
@@ -32,7 +32,7 @@ test('a relay that lost something is named, and what became of it', () => {
 })
 
 test('a relay that shows two devices different things is named', () => {
-  const relay = { relayId: 'r', connection: 'connected', pending: 0, unread: 0, refilling: false, problem: null } as const
+  const relay = { relayId: 'r', connection: 'connected', pending: 0, unread: 0, refilling: false, room: null, problem: null } as const
   expect(relaySentence({ ...relay, contradictions: [] })).toBeUndefined()
   const withheld = { deviceId: 'd', cursor: 7, kind: 'withheld' } as const
   expect(relaySentence({ ...relay, contradictions: [withheld] })).toContain('shows this device less than')

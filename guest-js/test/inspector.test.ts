@@ -23,6 +23,7 @@ const STATUS: Status = {
       pending: 1,
       unread: 0,
       refilling: false,
+      room: null,
       problem: 'group_full',
       contradictions: [{ deviceId: ID('d'), cursor: 9, kind: 'forked' }],
     },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sync_bridge::{
     Backend, BridgeError, Event, Invite, Joined, PairRequest, PairingEvent,
-    dto::{BlobState, Configuration, Device, Finding, Membership, Pushed, RecoveryKit, Status},
+    dto::{BlobState, Configuration, Device, Finding, Membership, Pushed, RecoveryKit, Repaired, Status},
 };
 use tauri::{
     Runtime, State, Webview,
@@ -247,6 +247,20 @@ pub(crate) async fn doctor(
     profile: Option<String>,
 ) -> Result<Vec<Finding>> {
     plugin.profile(profile)?.checkup(within_ms.map_or(CHECKUP_MAX, Duration::from_millis)).await
+}
+
+#[tauri::command]
+pub(crate) async fn repair(
+    plugin: State<'_, Plugin>,
+    within_ms: Option<u64>,
+    profile: Option<String>,
+) -> Result<Vec<Repaired>> {
+    plugin.profile(profile)?.repair(within_ms.map_or(CYCLE_MAX, Duration::from_millis)).await
+}
+
+#[tauri::command]
+pub(crate) async fn set_aside(plugin: State<'_, Plugin>, profile: Option<String>) -> Result<String> {
+    plugin.profile(profile)?.set_aside().await
 }
 
 #[tauri::command]

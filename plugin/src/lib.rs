@@ -180,6 +180,8 @@ impl Builder {
                 commands::leave_group,
                 commands::configure,
                 commands::doctor,
+                commands::repair,
+                commands::set_aside,
                 commands::diagnostics,
             ])
             .setup(move |app, api| self.set_up(app, &api))

@@ -60,7 +60,7 @@ fn each_set_of_permissions_allows_its_own_commands_and_no_others() {
             ],
         ),
         (&["sync:devices"], &["devices", "rename_device", "remove_device", "rotate_key", "leave_group"]),
-        (&["sync:configure"], &["configure", "doctor", "diagnostics"]),
+        (&["sync:configure"], &["configure", "doctor", "repair", "set_aside", "diagnostics"]),
         (&["sync:allow-status"], &["status"]),
     ];
     for (granted, allowed) in sets {

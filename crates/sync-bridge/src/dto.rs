@@ -226,8 +226,10 @@ pub struct Relay {
     pub pending: u64,
     /// How much of its log is not read yet, as far as is known.
     pub unread: u64,
-    /// It lost data, and is being filled again.
+    /// It lost data, or is compared with what is here, and is being given what it lacks.
     pub refilling: bool,
+    /// Envelope bytes that it keeps of this group at most; none before it has said so.
+    pub room: Option<u64>,
     /// What it refuses, or why it can't be reached, where there is a word for it.
     pub problem: Option<ErrorCode>,
     /// It does not show here what these members have read there: it was restored from an old copy, or it lies.
@@ -271,6 +273,7 @@ impl From<client::RelayStatus> for Relay {
             pending: relay.pending,
             unread: relay.max_cursor.get().saturating_sub(relay.pulled.get()),
             refilling: relay.refilling,
+            room: relay.room,
             problem: relay.problem,
             contradictions: relay.contradictions.into_iter().map(Contradiction::from).collect(),
         }
@@ -308,6 +311,8 @@ pub struct Status {
     pub identity_reused: bool,
     /// This device was removed from the group. It syncs no more; what it had is still here.
     pub removed: bool,
+    /// How much room the profile takes on this device's disk; none where there is no profile, or no telling.
+    pub disk: Option<Disk>,
     /// The group this device is in; none before it made or joined one.
     pub group_id: Option<String>,
     /// Who this device is there.
@@ -331,13 +336,14 @@ impl Status {
             synced_at: None,
             identity_reused: false,
             removed: false,
+            disk: None,
             group_id: None,
             device_id: None,
         }
     }
 
-    /// The client's, and whose it is.
-    pub(crate) fn new(status: client::Status, membership: Option<Membership>) -> Self {
+    /// The client's, how much room it takes, and whose it is.
+    pub(crate) fn new(status: client::Status, disk: Option<Disk>, membership: Option<Membership>) -> Self {
         let (group_id, device_id) = membership.map(|place| (place.group_id, place.device_id)).unzip();
         let relays: Vec<Relay> = status.relays.into_iter().map(Relay::from).collect();
         let parked = |(blob_id, reason): (client::BlobId, client::ParkReason)| Parked {
@@ -358,9 +364,35 @@ impl Status {
             synced_at: status.synced_ms,
             identity_reused: status.identity_reused,
             removed: status.removed,
+            disk,
             group_id,
             device_id,
         }
+    }
+}
+
+/// How much room a profile takes on its disk: bytes, but for the number of envelopes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Disk {
+    /// The whole database.
+    pub database: u64,
+    /// What nothing is in just now; what comes next goes there first.
+    pub free: u64,
+    /// How many envelopes are held, own and others'.
+    pub envelopes: u64,
+    /// What waits for something that was pushed before it.
+    pub waiting: u64,
+    /// What can't be read here.
+    pub parked: u64,
+    /// Snapshots: this device's newest, and one that is being loaded.
+    pub snapshots: u64,
+}
+
+impl From<client::Sizes> for Disk {
+    fn from(sizes: client::Sizes) -> Self {
+        let client::Sizes { database, free, envelopes, waiting, parked, snapshots } = sizes;
+        Self { database, free, envelopes, waiting, parked, snapshots }
     }
 }
 
@@ -538,6 +570,57 @@ impl From<client::Finding> for Finding {
             verdict: finding.verdict.name(),
             code: finding.code,
             text: finding.text,
+        }
+    }
+}
+
+/// What a repair found of one thing, and did about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Repaired {
+    /// What was looked at: `store`, `envelopes`, `own`, `waiting`, `snapshots` or `relay`.
+    pub part: &'static str,
+    /// The relay's address, where it is about one.
+    pub relay: Option<String>,
+    /// How many were damaged; of a relay: missing there.
+    pub found: u64,
+    /// How many of those are as they should be now.
+    pub mended: u64,
+    /// What is wrong still, if anything is.
+    pub code: Option<ErrorCode>,
+    /// The blobs that are: a thousand of them at most.
+    pub lost: Vec<LostBlob>,
+    /// What was found and done, and what to do about the rest.
+    pub text: String,
+}
+
+/// A blob that is damaged here and on no relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LostBlob {
+    /// Its place in this device's log.
+    pub cursor: u64,
+    /// What its push returned.
+    pub push_id: String,
+    /// Who pushed it.
+    pub sender: String,
+}
+
+impl From<client::Repaired> for Repaired {
+    fn from(repaired: client::Repaired) -> Self {
+        let lost = |blob: client::LostBlob| LostBlob {
+            cursor: blob.cursor.get(),
+            push_id: blob.push_id.to_string(),
+            sender: blob.sender.to_string(),
+        };
+        Self {
+            part: repaired.part.name(),
+            relay: repaired.relay.map(|relay| relay.to_string()),
+            found: repaired.found,
+            mended: repaired.mended,
+            code: repaired.code,
+            lost: repaired.lost.into_iter().map(lost).collect(),
+            text: repaired.text,
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    dto::{Membership, ParkReason, Status},
+    dto::{Disk, Membership, ParkReason, Status},
     runtime,
 };
 
@@ -171,12 +171,16 @@ pub enum Event {
 }
 
 impl Event {
-    /// What the client tells, and whose it is.
-    pub(crate) fn new(event: client::SyncEvent, membership: impl FnOnce() -> Option<Membership>) -> Self {
+    /// What the client tells; of a status, how much room the profile takes, and whose it is.
+    pub(crate) fn new(
+        event: client::SyncEvent,
+        disk: Option<Disk>,
+        membership: impl FnOnce() -> Option<Membership>,
+    ) -> Self {
         match event {
             client::SyncEvent::Happened(event) => event.into(),
             client::SyncEvent::StatusChanged(status) => {
-                Self::StatusChanged { status: Status::new((*status).clone(), membership()) }
+                Self::StatusChanged { status: Status::new((*status).clone(), disk, membership()) }
             }
             client::SyncEvent::Missed(count) => Self::Missed { count },
         }
@@ -272,8 +276,12 @@ pub(crate) fn pass_on(client: &client::SyncClient, events: Sender<Event>) {
     let client = client.clone();
     runtime::spawn(async move {
         while let Some(event) = told.next().await {
+            let disk = match &event {
+                client::SyncEvent::StatusChanged(_) => crate::place::disk(&client).await,
+                client::SyncEvent::Happened(_) | client::SyncEvent::Missed(_) => None,
+            };
             // Nobody may be listening.
-            let _ = events.send(Event::new(event, || crate::place::membership(&client)));
+            let _ = events.send(Event::new(event, disk, || crate::place::membership(&client)));
         }
     });
 }

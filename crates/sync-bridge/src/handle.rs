@@ -12,7 +12,9 @@ use sync_client::{self as client, ClientError, DeviceId, ErrorCode, LocalCursor,
 use tokio::sync::broadcast;
 
 use crate::{
-    dto::{BlobState, Configuration, Device, Finding, Membership, Page, PushOptions, Pushed, RecoveryKit, Status},
+    dto::{
+        BlobState, Configuration, Device, Finding, Membership, Page, PushOptions, Pushed, RecoveryKit, Repaired, Status,
+    },
     error::BridgeError,
     event::{self, EVENTS_MAX, Event, Subscription},
     pairing::{Begun, Desk, Invite, Joined, Listener, PairRequest, PairingEvent},
@@ -355,7 +357,12 @@ impl SyncHandle {
     /// # Errors
     /// Those of opening the profile.
     pub fn status(&self) -> Answer<Status> {
-        self.with_any(|_, client| async move { Ok(client.as_ref().map_or_else(Status::without_profile, status)) })
+        self.with_any(|_, client| async move {
+            Ok(match &client {
+                Some(client) => status(client).await,
+                None => Status::without_profile(),
+            })
+        })
     }
 
     /// Connects, and keeps connected. Resolves at once; the status says how it goes.
@@ -395,7 +402,7 @@ impl SyncHandle {
                 client.disconnect().await?;
             }
             synced?;
-            Ok(status(&client))
+            Ok(status(&client).await)
         })
     }
 
@@ -419,6 +426,49 @@ impl SyncHandle {
                     Ok(vec![client::Finding::of_failure(&error).into()])
                 }
                 looked => looked,
+            }
+        })
+    }
+
+    /// Mends what a checkup names and can be mended: envelopes that the disk has damaged are fetched again from the relays, and
+    /// each relay is given what it lacks. Says of each thing what was found and what was done. Takes no longer than this for
+    /// the relays. Of a profile that does not open it says why, and nothing else.
+    ///
+    /// # Errors
+    /// `closed`.
+    pub fn repair(&self, within: Duration) -> Answer<Vec<Repaired>> {
+        let repaired = self.with_client(move |shared, client| async move {
+            let done = client.repair(within).await;
+            if !shared.wants() && client.device_id().is_ok() {
+                client.disconnect().await?;
+            }
+            Ok(done?.into_iter().map(Repaired::from).collect())
+        });
+        Answer::to(async move {
+            match repaired.await {
+                Err(BridgeError::Client(error)) if error.code() != ErrorCode::Closed => {
+                    Ok(vec![client::Repaired::of_failure(&error).into()])
+                }
+                repaired => repaired,
+            }
+        })
+    }
+
+    /// Puts a database aside that can't be read, and the keys beside it: renamed, nothing deleted. The next call that makes a
+    /// group or joins one makes a new profile. Resolves to the folder in which they are.
+    ///
+    /// # Errors
+    /// `invalid_argument` if the database can be read; `no_profile`, `closed`, `local_storage`, and those of opening the profile.
+    pub fn set_aside(&self) -> Answer<String> {
+        let shared = Arc::clone(&self.shared);
+        Answer::to(async move {
+            let place = shared.place.lock().await;
+            match &*place {
+                Place::Open(_) => {
+                    Err(BridgeError::Argument("the profile's database can be read; nothing was set aside"))
+                }
+                Place::Closed => Err(ClientError::Closed.into()),
+                Place::Unopened => Ok(place::set_aside(&shared.settings).await?),
             }
         })
     }
@@ -563,8 +613,8 @@ fn configuration(profile: &ProfileInfo) -> Configuration {
     }
 }
 
-fn status(client: &SyncClient) -> Status {
-    Status::new(client.status(), place::membership(client))
+async fn status(client: &SyncClient) -> Status {
+    Status::new(client.status(), place::disk(client).await, place::membership(client))
 }
 
 /// Waits until what is pushed is out, and says whose. What is not out in time goes out when the app is next there.

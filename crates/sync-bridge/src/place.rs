@@ -2,7 +2,11 @@
 
 use sync_client::{ClientError, OpenOptions, ProfileConfig, RelayBackend, SecretsChoice, SecretsError, SyncClient};
 
-use crate::{dto::Membership, error::BridgeError, settings::Settings};
+use crate::{
+    dto::{Disk, Membership},
+    error::BridgeError,
+    settings::Settings,
+};
 
 /// Opens the profile that the settings name, if it is there.
 pub(crate) async fn open_existing(settings: &Settings, connect: bool) -> Result<Option<SyncClient>, BridgeError> {
@@ -23,10 +27,18 @@ pub(crate) async fn open_or_make(settings: &Settings, connect: bool) -> Result<S
 }
 
 async fn open(settings: &Settings, connect: bool) -> Result<SyncClient, BridgeError> {
+    Ok(SyncClient::open(&settings.dir, options(settings, connect)).await?)
+}
+
+fn options(settings: &Settings, connect: bool) -> OpenOptions {
     let passphrase = settings.passphrase.clone();
     let snapshot_after = settings.snapshot_after;
-    let options = OpenOptions { auto_connect: connect, snapshot_after, passphrase, ..OpenOptions::default() };
-    Ok(SyncClient::open(&settings.dir, options).await?)
+    OpenOptions { auto_connect: connect, snapshot_after, passphrase, ..OpenOptions::default() }
+}
+
+/// Puts a database aside that can't be read. Says where it is.
+pub(crate) async fn set_aside(settings: &Settings) -> Result<String, BridgeError> {
+    Ok(SyncClient::set_aside(&settings.dir, options(settings, false)).await?.display().to_string())
 }
 
 async fn make(settings: &Settings) -> Result<(), BridgeError> {
@@ -57,4 +69,9 @@ fn falls_back(settings: &Settings) -> bool {
 pub(crate) fn membership(client: &SyncClient) -> Option<Membership> {
     let (group_id, device_id) = (client.group_id().ok()?, client.device_id().ok()?);
     Some(Membership { group_id: group_id.to_string(), device_id: device_id.to_string() })
+}
+
+/// How much room the profile takes, if that can be told.
+pub(crate) async fn disk(client: &SyncClient) -> Option<Disk> {
+    client.sizes().await.ok().map(Disk::from)
 }

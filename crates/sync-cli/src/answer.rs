@@ -180,7 +180,19 @@ pub(crate) struct Status {
     pub(crate) waiting: u64,
     pub(crate) last_cursor: u64,
     pub(crate) head_cursor: u64,
+    pub(crate) disk: Disk,
     pub(crate) relays: Vec<Relay>,
+}
+
+/// How much room the profile takes, in bytes, but for the number of envelopes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Disk {
+    pub(crate) database: u64,
+    pub(crate) free: u64,
+    pub(crate) envelopes: u64,
+    pub(crate) waiting: u64,
+    pub(crate) parked: u64,
+    pub(crate) snapshots: u64,
 }
 
 /// A blob that can't be read here.
@@ -198,6 +210,8 @@ pub(crate) struct Relay {
     pub(crate) pulled: u64,
     pub(crate) max_cursor: u64,
     pub(crate) pending: u64,
+    /// Envelope bytes it keeps of the group at most, once it has said so.
+    pub(crate) room: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -232,11 +246,15 @@ impl Display for Contradiction {
 impl Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} blobs here, {} to send", self.badge, self.head_cursor, self.pending)?;
+        write!(f, "\n{} on this disk", bytes(self.disk.database))?;
         for Parked { blob_id, reason } in &self.parked {
             write!(f, "\nunreadable: {} ({reason})", short(blob_id))?;
         }
         for relay in &self.relays {
             write!(f, "\nrelay {}: {}", short(&relay.relay_id), relay.connection)?;
+            if let Some(room) = relay.room {
+                write!(f, ", keeps {} at most", bytes(room))?;
+            }
             if let Some(problem) = relay.problem {
                 write!(f, ", {problem}")?;
             }
@@ -507,6 +525,57 @@ impl Display for Finding {
     }
 }
 
+/// `repair`
+#[derive(Debug, Serialize)]
+pub(crate) struct Repaired {
+    pub(crate) part: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) relay: Option<String>,
+    pub(crate) found: u64,
+    pub(crate) mended: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lost: Vec<LostBlob>,
+    pub(crate) text: String,
+}
+
+/// A blob that is damaged here and on no relay.
+#[derive(Debug, Serialize)]
+pub(crate) struct LostBlob {
+    pub(crate) cursor: u64,
+    pub(crate) push_id: String,
+    pub(crate) sender: String,
+}
+
+impl Display for Repaired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match (self.code, self.found) {
+            (Some(_), _) => "✗",
+            (None, 0) => "✓",
+            (None, _) => "+",
+        };
+        match &self.relay {
+            Some(relay) => write!(f, "{mark} {} {relay}: {}", self.part, self.text)?,
+            None => write!(f, "{mark} {}: {}", self.part, self.text)?,
+        }
+        let blob = |blob: &LostBlob| format!("\n  #{}  {}  {}", blob.cursor, short(&blob.push_id), short(&blob.sender));
+        self.lost.iter().try_for_each(|lost| f.write_str(&blob(lost)))
+    }
+}
+
+/// `repair --set-aside`
+#[derive(Debug, Serialize)]
+pub(crate) struct SetAside {
+    pub(crate) set_aside: String,
+}
+
+impl Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "what was here is in {} now", shown(&self.set_aside))
+    }
+}
+
 /// `relay list`
 #[derive(Debug, Serialize)]
 pub(crate) struct RelayRow {
@@ -564,6 +633,15 @@ impl Display for RelayRemoved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} is not used any more", self.removed)?;
         if self.left == 0 { f.write_str("; nothing carries this device's blobs now") } else { Ok(()) }
+    }
+}
+
+/// How much that is, in the one unit that fits.
+fn bytes(count: u64) -> String {
+    match count {
+        0..1_024 => format!("{count} bytes"),
+        1_024..1_048_576 => format!("{} KiB", count / 1_024),
+        _ => format!("{} MiB", count / 1_048_576),
     }
 }
 

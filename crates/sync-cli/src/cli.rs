@@ -60,6 +60,8 @@ pub(crate) enum Command {
     LeaveGroup(LeaveGroupArgs),
     /// Look at everything that sync rests on, and say what to do about what is wrong
     Doctor,
+    /// Mend what `doctor` names and a program can mend: what the disk has damaged, and what relays lack
+    Repair(RepairArgs),
     /// Print a report for whoever helps: how everything stands, without names, addresses and keys
     Diagnostics,
     /// Choose the relays that carry this device's blobs; every blob goes to all of them
@@ -295,6 +297,21 @@ pub(crate) struct ImportKitArgs {
     /// A file with the code, instead of being asked for it
     #[arg(long, value_name = "FILE")]
     pub(crate) code_file: Option<PathBuf>,
+    /// A copy of the profile's folder of one of the group's devices, made after the kit: what it holds comes back even if no
+    /// relay has it any more. Its keys are not needed, and it is not written to. If this is interrupted, type it again
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) backup: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RepairArgs {
+    /// Seconds to wait for the relays
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    pub(crate) timeout: u32,
+    /// Instead, rename a database that can't be read, and the keys beside it, so that a new profile can be made in its place;
+    /// nothing is deleted
+    #[arg(long)]
+    pub(crate) set_aside: bool,
 }
 
 #[derive(Args, Debug)]

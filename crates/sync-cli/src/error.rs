@@ -56,6 +56,16 @@ pub(crate) enum CliError {
         /// What the first of them is about.
         first: ErrorCode,
     },
+    /// A repair could not mend everything.
+    #[error("{left} of {looked_at} parts are not as they should be")]
+    Unmended {
+        /// How many.
+        left: usize,
+        /// Of how many.
+        looked_at: usize,
+        /// What the first of them is about.
+        first: ErrorCode,
+    },
     /// Somebody asked us to stop before we were done.
     #[error("interrupted")]
     Interrupted(Interrupt),
@@ -77,7 +87,7 @@ impl CliError {
             }
             Self::NotOneQr { found: _ } => ErrorCode::InvalidCode,
             Self::Relay(_) => ErrorCode::RelayUnknown,
-            Self::Unwell { first, .. } => *first,
+            Self::Unwell { first, .. } | Self::Unmended { first, .. } => *first,
             Self::LineTooLong { max: _ } => ErrorCode::BlobTooLarge,
             Self::Unheard(_) => ErrorCode::LocalStorage,
             Self::Interrupted(_) | Self::Runtime(_) => ErrorCode::Internal,
@@ -99,6 +109,7 @@ fn help(code: ErrorCode) -> Option<&'static str> {
         (ErrorCode::ProfileExists, "choose another folder with `--profile DIR`"),
         (ErrorCode::KeychainUnavailable, "without a keychain: `sync-cli init --secrets file` keeps the keys in a file"),
         (ErrorCode::CursorUnknown, "run `sync-cli status` to see the newest cursor"),
+        (ErrorCode::StoreCorrupt, "run `sync-cli repair` to see what can be done"),
         (ErrorCode::Offline, "run `sync-cli status` to see which relay and why"),
     ];
     HELP.iter().find(|(listed, _)| *listed == code).map(|(_, help)| *help)

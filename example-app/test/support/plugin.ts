@@ -18,6 +18,7 @@ export const status = (change: Partial<Status> = {}): Status => ({
   syncedAt: null,
   identityReused: false,
   removed: false,
+  disk: null,
   groupId: null,
   deviceId: null,
   ...change,

@@ -16,7 +16,7 @@ const PAGE_LEN_MAX: u64 = 1024 * 1024;
 const PREFIX: &str = "ZEROK:KIT:";
 
 pub(super) async fn run(client: &SyncClient, args: &ImportKitArgs, output: Output) -> Result<(), CliError> {
-    if client.group_id().is_ok() {
+    if args.backup.is_none() && client.group_id().is_ok() {
         // Before a person has typed all of it.
         return Err(ClientError::AlreadyInGroup.into());
     }
@@ -32,7 +32,10 @@ pub(super) async fn run(client: &SyncClient, args: &ImportKitArgs, output: Outpu
         None => line(&mut lines, "type the kit's code", output).await?,
     };
     let progress = output.progress("asking");
-    let imported = client.import_kit(&text, code.trim()).await;
+    let imported = match &args.backup {
+        Some(folder) => client.import_kit_with_backup(&text, code.trim(), folder).await,
+        None => client.import_kit(&text, code.trim()).await,
+    };
     progress.finish_and_clear();
     let (group_id, device_id) = imported?;
     output.answer(&Member { group_id: group_id.to_string(), device_id: device_id.to_string() })?;

@@ -15,6 +15,7 @@ mod push;
 mod relay;
 mod remove_device;
 mod rename_device;
+mod repair;
 mod rotate_key;
 mod snapshot;
 mod status;
@@ -92,6 +93,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
             with_client(&profile, Net::Used, async |client| leave_group::run(client, &args, output).await).await
         }
         Command::Doctor => doctor::run(&profile, output).await,
+        Command::Repair(args) => repair::run(&profile, &args, output).await,
         Command::Diagnostics => diagnostics::run(&profile, output).await,
         Command::Relay(command) => {
             let net = relay::net(&command);

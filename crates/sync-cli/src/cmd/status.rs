@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sync_client::{BLOB_STATES_MAX, LocalCursor, Status, SyncClient};
+use sync_client::{BLOB_STATES_MAX, LocalCursor, SyncClient};
 
 use crate::{
-    answer::{self, Contradiction, Parked, Relay},
+    answer::{self, Contradiction, Disk, Parked, Relay},
     cli::StatusArgs,
     error::CliError,
     output::Output,
@@ -22,7 +22,7 @@ pub(super) async fn run(client: &SyncClient, args: &StatusArgs, output: Output) 
         let _ = client.sync(SETTLE_MAX).await;
         progress.finish_and_clear();
     }
-    if args.blobs { blobs(client, args.after_cursor, output).await } else { output.answer(&answer(&client.status())) }
+    if args.blobs { blobs(client, args.after_cursor, output).await } else { output.answer(&answer(client).await?) }
 }
 
 async fn blobs(client: &SyncClient, after: u64, output: Output) -> Result<(), CliError> {
@@ -36,7 +36,8 @@ async fn blobs(client: &SyncClient, after: u64, output: Output) -> Result<(), Cl
     Ok(())
 }
 
-pub(super) fn answer(status: &Status) -> answer::Status {
+pub(super) async fn answer(client: &SyncClient) -> Result<answer::Status, CliError> {
+    let (status, sizes) = (client.status(), client.sizes().await?);
     let parked = status.parked.iter().map(|(blob, reason)| Parked { blob_id: blob.to_string(), reason: reason.name() });
     let relays = status.relays.iter().map(|relay| Relay {
         relay_id: relay.relay.to_string(),
@@ -44,10 +45,11 @@ pub(super) fn answer(status: &Status) -> answer::Status {
         pulled: relay.pulled.get(),
         max_cursor: relay.max_cursor.get(),
         pending: relay.pending,
+        room: relay.room,
         problem: relay.problem.map(|code| code.name()),
         contradictions: Contradiction::all(relay),
     });
-    answer::Status {
+    Ok(answer::Status {
         badge: status.badge.name(),
         connection: status.connection.name(),
         pending: status.pending,
@@ -55,6 +57,14 @@ pub(super) fn answer(status: &Status) -> answer::Status {
         waiting: status.waiting,
         last_cursor: status.last_cursor.get(),
         head_cursor: status.head_cursor.get(),
+        disk: Disk {
+            database: sizes.database,
+            free: sizes.free,
+            envelopes: sizes.envelopes,
+            waiting: sizes.waiting,
+            parked: sizes.parked,
+            snapshots: sizes.snapshots,
+        },
         relays: relays.collect(),
-    }
+    })
 }

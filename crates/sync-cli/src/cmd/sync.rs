@@ -16,7 +16,7 @@ pub(super) async fn run(client: &SyncClient, args: &SyncArgs, output: Output) ->
     };
     progress.finish_and_clear();
     synced?;
-    output.answer(&status::answer(&client.status()))
+    output.answer(&status::answer(client).await?)
 }
 
 /// Shows what is still to be sent, for as long as somebody looks.
