@@ -84,7 +84,7 @@ export const ERROR_CODES = [
   'local_full',
   /** The profile's database can't be read or written; check the disk and the folder's permissions. */
   'local_storage',
-  /** The profile's database is damaged; restore the folder from a backup, or pair this device as a new one. */
+  /** The profile's database is damaged; have it repaired, restore the folder from a backup, or pair this device as a new one. */
   'store_corrupt',
   /** The profile was written by a newer version; update this one. */
   'store_too_new',

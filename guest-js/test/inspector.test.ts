@@ -32,6 +32,7 @@ const STATUS: Status = {
   syncedAt: null,
   identityReused: false,
   removed: false,
+  disk: null,
   groupId: ID('a'),
   deviceId: ID('c'),
 }

@@ -23,6 +23,7 @@ const status = (change: Partial<Status> = {}): Status => ({
   syncedAt: null,
   identityReused: false,
   removed: false,
+  disk: null,
   groupId: null,
   deviceId: null,
   ...change,

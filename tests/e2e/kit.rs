@@ -1,9 +1,9 @@
 //! A page and a code bring back a person who has lost every device, and nobody whose kit was taken out.
 
-use std::fs;
+use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
 
 use serde_json::Value;
-use sync_tests::{Device, Outcome, Relay, Scratch, paired, pairing};
+use sync_tests::{Device, Network, Outcome, Relay, Scratch, damage, paired, pairing};
 
 /// What a person has in two drawers.
 struct Kit {
@@ -17,6 +17,12 @@ impl Kit {
         let line = device.run(&["export-kit"]).only_line();
         let of = |name: &str| line["kit"][name].as_str().unwrap_or_else(|| panic!("no {name}: {line}")).to_owned();
         Self { device_id: of("device_id"), text: of("text"), code: of("code") }
+    }
+
+    /// As whoever has a copy of some device's folder as well.
+    fn import_with(&self, device: &Device, backup: &Path) -> Outcome {
+        let backup = backup.to_str().expect("UTF-8");
+        device.run_with_input(&["import-kit", "-", "--backup", backup], &[&self.text, &self.code])
     }
 
     /// As whoever types both.
@@ -145,4 +151,106 @@ fn a_thousand_blobs_come_back() {
     let tablet = Device::new(&scratch, "tablet", relay.url());
     kit.import(&tablet).only_line();
     assert_eq!(tablet.texts_in_step(), blobs);
+}
+
+/// A copy of a profile's folder as a backup of files makes one: its keys rest in the keychain, and are in none.
+fn copied(scratch: &Scratch, device: &Device, name: &str) -> PathBuf {
+    let copy = scratch.path().join(name);
+    fs::create_dir(&copy).expect("one copy a name");
+    for entry in fs::read_dir(device.profile()).expect("it is there") {
+        let path = entry.expect("readable").path();
+        if let Some(name) = path.file_name().filter(|name| name.to_string_lossy().starts_with("profile.db")) {
+            fs::copy(&path, copy.join(name)).expect("writable");
+        }
+    }
+    copy
+}
+
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path());
+    files.map(|path| (path.clone(), fs::read(path).expect("readable"))).collect()
+}
+
+#[test]
+fn a_kit_and_a_copy_of_one_device_bring_back_what_no_relay_has_any_more() {
+    let (scratch, network) = (Scratch::new(), Network::new());
+    let mut relay = Relay::start(&scratch);
+    let (phone, laptop) = paired(&scratch, relay.url());
+    let tablet = Device::new(&scratch, "tablet", relay.url());
+    pairing(&laptop, &tablet);
+    phone.push("before the kit");
+    let kit = Kit::of(&phone);
+    phone.settles();
+    let early = copied(&scratch, &tablet, "before-the-kit");
+    for device in [&laptop, &tablet] {
+        device.settles();
+        device.run(&["rotate-key"]).only_line();
+        device.push("under another key");
+        device.settles();
+    }
+    phone.settles();
+    phone.push("the last of the phone");
+    for device in [&phone, &laptop, &tablet, &laptop] {
+        device.settles();
+    }
+    // The laptop has something that was never sent, and something that its disk has damaged.
+    let damaged = laptop.log_after(0).iter().find(|blob| blob.text() == "before the kit").map(|blob| blob.cursor);
+    relay.kill();
+    laptop.push("never sent");
+    damage::envelope(&network, laptop.profile(), i64::try_from(damaged.expect("it is here")).expect("small"));
+    let backup = copied(&scratch, &laptop, "copy");
+    let before = content(&backup);
+    lose([phone, laptop, tablet]);
+    relay.wipe();
+    relay.restart();
+
+    let desk = Device::new(&scratch, "desk", relay.url());
+    assert_eq!(kit.import(&desk).error(), ("kit_unknown", 5), "no relay has anything");
+    assert_eq!(
+        kit.import_with(&desk, scratch.path()).error(),
+        ("invalid_argument", 2),
+        "there is no profile in that folder"
+    );
+    assert_eq!(kit.import_with(&desk, &early).error().0, "kit_unknown", "it knows nothing of the kit");
+    let member = kit.import_with(&desk, &backup).only_line();
+    let expected = ["never sent", "the last of the phone", "under another key", "under another key"];
+    let texts = |device: &Device| {
+        let mut texts = device.texts_in_step();
+        texts.sort_unstable();
+        texts
+    };
+    assert_eq!(texts(&desk), expected);
+    assert_eq!(desk.status()["badge"], "synced");
+    assert_eq!(content(&backup), before, "the copy is not written to");
+    assert!(!fs::exists(desk.profile().join("backup")).expect("readable"), "nothing is left of reading it");
+
+    // Who types it again, because it was interrupted, is where he was.
+    assert_eq!(kit.import_with(&desk, &backup).only_line(), member);
+    assert_eq!(texts(&desk), expected);
+
+    // The relay has all of it again, and so has whoever comes with the kit alone.
+    let attic = Device::new(&scratch, "attic", relay.url());
+    kit.import(&attic).only_line();
+    assert_eq!(texts(&attic), expected);
+    attic.push("and on it goes");
+    attic.settles();
+    assert!(texts(&desk).contains(&"and on it goes".to_owned()));
+}
+
+#[test]
+fn a_copy_of_another_groups_device_is_of_no_use_to_a_kit() {
+    let scratch = Scratch::new();
+    let relay = Relay::start(&scratch);
+    let (phone, stranger) = (Device::new(&scratch, "phone", relay.url()), Device::new(&scratch, "other", relay.url()));
+    let kit = Kit::of(&phone);
+    let other = Kit::of(&stranger);
+    stranger.push("not for everybody");
+    stranger.settles();
+    let backup = copied(&scratch, &stranger, "copy");
+    let desk = Device::new(&scratch, "desk", relay.url());
+    assert_eq!(kit.import_with(&desk, &backup).error().0, "kit_unknown");
+    phone.settles();
+    kit.import_with(&desk, &backup).only_line();
+    assert_eq!(desk.texts_in_step(), [] as [&str; 0], "what the relay has is the group's, what the copy has is not");
+    assert_eq!(other.import_with(&desk, &backup).error(), ("already_in_group", 7));
 }

@@ -12,6 +12,7 @@ mod passphrase;
 mod push_pull;
 mod relays;
 mod removal;
+mod repair;
 mod restart;
 mod snapshots;
 mod trace;

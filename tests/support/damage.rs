@@ -25,6 +25,49 @@ pub fn cut_off(file: &Path, at: u64) {
     File::options().write(true).open(file).and_then(|file| file.set_len(len * at / 1_000)).expect("it is writable");
 }
 
+/// Changes one byte of the envelope that a profile keeps at this local cursor, in the file.
+pub fn envelope(network: &Network, profile: &Path, cursor: i64) {
+    let file = profile.join("profile.db");
+    let kept: Vec<u8> = network.run(async {
+        let options = SqliteConnectOptions::new().filename(&file).read_only(true);
+        let mut connection = options.connect().await.expect("a database");
+        let query = sqlx::query_scalar("SELECT envelope FROM held WHERE cursor = ?").bind(cursor);
+        let kept = query.fetch_one(&mut connection).await.expect("it is kept there");
+        sqlx::Connection::close(connection).await.expect("it closes");
+        kept
+    });
+    // Behind the header, in what is sealed.
+    let (piece, place) = (&kept[..200], 150);
+    let content = fs::read(&file).expect("it is readable");
+    let at = memchr::memmem::find(&content, piece).expect("a profile that is closed has everything in its file");
+    let at = at + place;
+    let changed = [content[at] ^ 1];
+    File::options().write(true).open(&file).and_then(|file| file.write_all_at(&changed, at as u64)).expect("writable");
+}
+
+/// Everything in a profile's database that a person would miss, as text.
+pub fn dump(network: &Network, profile: &Path) -> Vec<String> {
+    network.run(async {
+        let options = SqliteConnectOptions::new().filename(profile.join("profile.db")).read_only(true);
+        let mut connection = options.connect().await.expect("a database");
+        let mut lines = Vec::new();
+        for query in [
+            "SELECT concat_ws(' ', position, sender, seq, hex(hash), kind, cursor, hex(push_id), hex(envelope)) FROM held",
+            "SELECT concat_ws(' ', device, seq, hex(hash), hex(holes), expected) FROM sender",
+            "SELECT concat_ws(' ', hex(hash), hex(envelope)) FROM waiting",
+            "SELECT concat_ws(' ', hex(blob_id), hex(envelope)) FROM parked",
+            "SELECT hex(entry) FROM roster ORDER BY place",
+            "SELECT concat_ws(' ', hex(device_id), hex(group_id), hex(local_log_id), offered, app_acked) FROM profile",
+            "SELECT concat_ws(' ', hex(relay), hex(log_id), pulled, hex(run), acked, refill) FROM relay_state",
+        ] {
+            let rows: Vec<String> = sqlx::query_scalar(query).fetch_all(&mut connection).await.expect("as it is made");
+            lines.extend(rows);
+        }
+        sqlx::Connection::close(connection).await.expect("it closes");
+        lines
+    })
+}
+
 /// Makes a database one that a newer build wrote.
 pub fn from_the_future(network: &Network, database: &Path) {
     let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

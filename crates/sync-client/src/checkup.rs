@@ -271,7 +271,7 @@ fn relay_finding(found: &Result<(), ResolveError>, state: Option<&RelayStatus>, 
         return Finding { text, ..Finding::bad(Check::Relay, ErrorCode::LogForked) };
     }
     if state.refilling {
-        return notice("it lost blobs, and is being given them again; leave this device online".to_owned());
+        return notice("it lacks blobs that are here, and is being given them; leave this device online".to_owned());
     }
     if state.pending > 0 {
         return notice(format!("{} blobs are still to be sent to it; leave this device online", state.pending));

@@ -151,7 +151,7 @@ codes! {
     /// The disk fails.
     LocalStorage = 122, "local_storage", AskPerson, "the profile's database can't be read or written; check the disk and the folder's permissions";
     /// The database is damaged.
-    StoreCorrupt = 123, "store_corrupt", AskPerson, "the profile's database is damaged; restore the folder from a backup, or pair this device as a new one";
+    StoreCorrupt = 123, "store_corrupt", AskPerson, "the profile's database is damaged; have it repaired, restore the folder from a backup, or pair this device as a new one";
     /// The database is of a newer build.
     StoreTooNew = 124, "store_too_new", AskPerson, "the profile was written by a newer version; update this one";
     /// Bad argument.

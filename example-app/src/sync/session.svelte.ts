@@ -14,6 +14,9 @@ import {
   type RecoveryKit,
   removeDevice,
   renameDevice,
+  repair,
+  type Repaired,
+  setAside,
   SyncError,
   type SyncEvent,
 } from 'tauri-plugin-sync-api'
@@ -153,6 +156,16 @@ export class Session {
   /** Looks what is wrong, if anything is. */
   checkup(): Promise<Finding[]> {
     return doctor()
+  }
+
+  /** Mends what can be mended, and says what was done. */
+  repair(): Promise<Repaired[]> {
+    return repair()
+  }
+
+  /** Puts what cannot be read aside, so that this device can be connected anew. The notes stay. */
+  startAnew(): Promise<string> {
+    return setAside()
   }
 
   /** The same for whoever helps, as text: nothing in it says who or what it is about. */

@@ -1,6 +1,6 @@
 /** What the app says to people: sentences for somebody who has never heard of keys. */
 
-import { type Badge, type BlobState, type Device, type ErrorCode, type Finding, type Relay, type Status, SyncError } from 'tauri-plugin-sync-api'
+import { type Badge, type BlobState, type Device, type ErrorCode, type Finding, type Relay, type Repaired, type Status, SyncError } from 'tauri-plugin-sync-api'
 
 /** The badge of the app: that of the sync, and of a device without others just that. */
 export type AppBadge = Badge | 'alone'
@@ -79,7 +79,7 @@ export function relaySentence({ problem, refilling, contradictions }: Relay): st
     const less = contradictions.every(({ kind }) => kind === 'withheld')
     return `The relay shows this device ${less ? 'less' : 'something else'} than another of yours has read there. It was restored from an old copy, or it does not tell the truth: ask its operator, or use another relay.`
   }
-  return refilling ? 'The relay lost some of what it had; this device gives it back.' : undefined
+  return refilling ? 'The relay lacks some of what it should have; this device looks what, and gives it.' : undefined
 }
 
 /** That a relay had lost something, and what became of it. */
@@ -152,6 +152,37 @@ const CHECKS: Record<Finding['check'], string> = {
 export function findingWords({ check, relay, code, text }: Finding): { about: string; sentence: string } {
   const known = code ? ERRORS[code] : undefined
   return { about: relay === null ? CHECKS[check] : `${CHECKS[check]} ${relay}`, sentence: sentence(known ?? text) }
+}
+
+const PARTS: Record<Repaired['part'], string> = {
+  store: 'Storage',
+  envelopes: 'From your other devices',
+  own: 'From this device',
+  waiting: 'What waits',
+  snapshots: 'For new devices',
+  relay: 'Relay',
+}
+
+/** What a repair found of one thing, and did. */
+export function repairedWords({ part, relay, code, found, mended, text }: Repaired): { about: string; sentence: string } {
+  const about = relay === null ? PARTS[part] : `${PARTS[part]} ${relay}`
+  if (code !== null) return { about, sentence: part === 'relay' ? sentence(ERRORS[code] ?? text) : sentence(text) }
+  if (found === 0) return { about, sentence: 'Nothing to mend.' }
+  return { about, sentence: part === 'relay' ? `It lacked ${counted(found, 'change')}, and has them now.` : `${mended} of ${found} mended.` }
+}
+
+/** How much room sync takes on this device. */
+export function diskSentence({ disk, headCursor }: Pick<Status, 'disk' | 'headCursor'>): string | undefined {
+  if (disk === null) return undefined
+  const unreadable = disk.parked > 0 ? `, ${sizeWords(disk.parked)} of it not readable here` : ''
+  return `${counted(headCursor, 'change')} take ${sizeWords(disk.database)} on this device${unreadable}.`
+}
+
+/** So many bytes, in the unit that fits. */
+export function sizeWords(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`
+  const [kib, mib] = [bytes / 1024, bytes / 1024 ** 2]
+  return mib < 1 ? `${Math.round(kib)} KB` : mib < 1024 ? `${mib.toFixed(mib < 10 ? 1 : 0)} MB` : `${(mib / 1024).toFixed(1)} GB`
 }
 
 /** When a device was last there. */

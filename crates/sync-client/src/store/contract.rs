@@ -12,7 +12,8 @@ use sync_types::{
 };
 
 use super::{
-    AddressRow, Lacks, Membership, Pin, ProfileRow, Reach, SqliteStore, Store, StoreError, memory::MemoryStore,
+    AddressRow, Damaged, DamagedRow, Lacks, Membership, Pin, ProfileRow, Reach, SqliteStore, Store, StoreError,
+    memory::MemoryStore,
 };
 use crate::secrets::SecretsChoice;
 
@@ -126,6 +127,68 @@ async fn a_profile_keeps_what_it_was_made_with(store: &dyn Store) {
     assert_eq!(rows.len(), 2);
     store.set_addresses(&[]).await.expect("replaces");
     assert_eq!(store.addresses().await.expect("readable"), []);
+}
+
+/// What the disk has changed is found wherever it is, is mended in its place, and takes no part in anything else.
+async fn what_is_damaged_is_found_and_mended_in_its_place(store: &dyn Store) {
+    in_a_group(store).await;
+    let whole = |seq: u64| {
+        let row = row(PEER, seq, Some(seq));
+        HeldRow { hash: BlobHash::of_bytes(&row.envelope), ..row }
+    };
+    let named = |bytes: &'static [u8]| (BlobHash::of_bytes(bytes), Bytes::from_static(bytes));
+    let (hash, bytes) = named(b"waits");
+    let (parked, unread) = named(b"is parked");
+    let (manifest_id, manifest) = named(b"a manifest");
+    let (part_id, part) = named(b"a part");
+    let (bad, bad_bytes) = (BlobHash::from_bytes([1; 32]), Bytes::from_static(b"changed"));
+    let held = [whole(1), HeldRow { envelope: bad_bytes.clone(), ..whole(2) }, whole(3)];
+    let mut ops: Vec<_> = held.iter().cloned().map(StoreOp::Take).collect();
+    ops.extend(
+        [(hash, bytes), (bad, bad_bytes.clone())]
+            .map(|(hash, envelope)| StoreOp::Wait(WaitingRow { sender: PEER, hash, envelope })),
+    );
+    ops.extend([(parked, unread), (bad, bad_bytes.clone())].map(|(hash, envelope)| {
+        StoreOp::Park(ParkedRow { blob_id: hash.blob_id(), reason: ParkReason::TooNew, envelope })
+    }));
+    let snapshot = |own, part_id: BlobHash| StoreOp::Snapshot {
+        snapshot: manifest_id.blob_id(),
+        own,
+        manifest: manifest.clone(),
+        parts: vec![(part_id.blob_id(), part.clone())],
+    };
+    ops.push(snapshot(true, bad));
+    store.commit(&ops).await.expect("commits");
+    let sizes = store.sizes().await.expect("readable");
+    assert_eq!((sizes.envelopes, sizes.waiting, sizes.parked, sizes.snapshots), (3, 12, 16, 16));
+    assert!(sizes.database >= 300, "{sizes:?}");
+
+    let damaged = DamagedRow {
+        sender: PEER,
+        seq: Seq::new(2),
+        hash: whole(2).hash,
+        cursor: Some(LocalCursor::new(2)),
+        push_id: whole(2).push_id,
+    };
+    let found = Damaged {
+        held: vec![damaged],
+        waiting: vec![bad],
+        parked: vec![bad.blob_id()],
+        snapshots: vec![manifest_id.blob_id()],
+    };
+    assert_eq!(store.damaged().await.expect("readable"), found);
+    let mended = [
+        StoreOp::Mend { sender: PEER, seq: Seq::new(2), envelope: whole(2).envelope },
+        StoreOp::Unwait { hash: bad },
+        StoreOp::Unpark { blob_id: bad.blob_id() },
+        StoreOp::SnapshotOver { snapshot: manifest_id.blob_id() },
+        snapshot(true, part_id),
+    ];
+    store.commit(&mended).await.expect("commits");
+    assert_eq!(store.damaged().await.expect("readable"), Damaged::default());
+    let rows = store.log(LocalCursor::START, 10, ALL).await.expect("readable");
+    assert_eq!(rows, [whole(1), whole(2), whole(3)]);
+    store.check_all().await.expect("whole");
 }
 
 /// A profile may be made together with its group.
@@ -394,6 +457,8 @@ async fn keeps_the_contract<S: Store, G>(fresh: impl AsyncFn() -> (S, G)) {
     a_profile_keeps_what_it_was_made_with(&store).await;
     let (store, _guard) = fresh().await;
     a_profile_may_be_in_a_group_from_the_start(&store).await;
+    let (store, _guard) = fresh().await;
+    what_is_damaged_is_found_and_mended_in_its_place(&store).await;
     let (store, _guard) = fresh().await;
     what_was_committed_is_loaded(&store).await;
     let (store, _guard) = fresh().await;
