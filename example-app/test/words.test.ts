@@ -3,7 +3,7 @@
 import { type BlobState, type Device, ERROR_CODES, type Relay, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
-import { copyWords, errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, seenWords, statusSentence, whereSentence } from '../src/sync/words.js'
+import { copyWords, diskSentence, errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, repairedWords, seenWords, sizeWords, statusSentence, whereSentence } from '../src/sync/words.js'
 import { status } from './support/plugin.js'
 
 test.each([...ERROR_CODES])('%s is a sentence', (code) => {
@@ -38,6 +38,24 @@ test('a relay that shows two devices different things is named', () => {
   expect(relaySentence({ ...relay, contradictions: [withheld] })).toContain('shows this device less than')
   const forked = { ...withheld, kind: 'forked' } as const
   expect(relaySentence({ ...relay, contradictions: [withheld, forked] })).toContain('something else than')
+})
+
+test('how much room sync takes, in a unit that fits', () => {
+  expect([0, 1023, 1024, 1024 ** 2, 100 * 1024 ** 2, 1.5 * 1024 ** 3].map(sizeWords)).toEqual(['0 bytes', '1023 bytes', '1 KB', '1.0 MB', '100 MB', '1.5 GB'])
+  const disk = { database: 3 * 1024 ** 2, free: 0, envelopes: 9, waiting: 0, parked: 0, snapshots: 0 }
+  expect(diskSentence({ disk, headCursor: 1 })).toBe('1 change takes 3.0 MB on this device.')
+  expect(diskSentence({ disk: { ...disk, parked: 2048 }, headCursor: 7 })).toBe('7 changes take 3.0 MB on this device, 2 KB of it not readable here.')
+  expect(diskSentence({ disk: null, headCursor: 7 })).toBeUndefined()
+})
+
+test('what was mended, and what was not', () => {
+  const part = { part: 'envelopes', relay: null, found: 0, mended: 0, code: null, lost: [], text: 'the plugin says this' } as const
+  expect(repairedWords(part)).toEqual({ about: 'From your other devices', sentence: 'Nothing to mend.' })
+  expect(repairedWords({ ...part, found: 2, mended: 2 }).sentence).toBe('2 of 2 mended.')
+  expect(repairedWords({ ...part, part: 'own', found: 1, code: 'store_corrupt' })).toEqual({ about: 'From this device', sentence: 'The plugin says this.' })
+  const relay = { ...part, part: 'relay', relay: 'https://r' } as const
+  expect(repairedWords({ ...relay, found: 1, mended: 1 })).toEqual({ about: 'Relay https://r', sentence: 'It lacked 1 change, and has it now.' })
+  expect(repairedWords({ ...relay, code: 'offline' }).sentence).toMatch(/^The relay cannot be reached/)
 })
 
 test('where a note is', () => {

@@ -288,6 +288,29 @@ fn a_checkup_says_how_everything_is() {
 }
 
 #[test]
+fn a_repair_says_of_each_part_how_it_is_and_what_is_whole_is_not_set_aside() {
+    let relay = TestRelay::start();
+    let app = TestApp::new();
+    let parts = || -> Vec<(Value, Value, Value)> {
+        let done = app.invoke("repair", json!({ "withinMs": 10_000 })).expect("looks");
+        let part = |it: &Value| (it["part"].clone(), it["found"].clone(), it["code"].clone());
+        done.as_array().expect("a list").iter().map(part).collect()
+    };
+    let whole = |part| (json!(part), json!(0), json!(null));
+    assert_eq!(parts(), [whole("store")], "nobody has asked for sync yet");
+    assert_eq!(app.invoke("status", json!({})).expect("is none")["disk"], json!(null));
+    app.invoke("configure", json!({ "backend": { "tier": "relay", "relays": [relay.address] } })).expect("is one");
+    app.invoke("create_group", json!({})).expect("starts");
+    app.push(b"whole", &[]).expect("is pushed");
+    assert_eq!(parts(), ["store", "envelopes", "own", "waiting", "snapshots", "relay"].map(whole));
+    assert_eq!(app.code("set_aside", json!({})), "invalid_argument");
+    let status = app.invoke("status", json!({})).expect("is open");
+    assert!(status["disk"]["database"].as_u64().is_some_and(|bytes| bytes > 10_000), "{status}");
+    assert_eq!(status["disk"]["envelopes"], json!(2), "the blob, and who made the group");
+    assert!(status["relays"][0]["room"].as_u64().is_some_and(|bytes| bytes > 1_000_000), "{status}");
+}
+
+#[test]
 fn rust_code_uses_the_same_engine_as_the_pages() {
     let app = TestApp::new();
     app.invoke("create_group", json!({})).expect("starts");

@@ -214,6 +214,8 @@ fn a_kit_and_a_copy_of_one_device_bring_back_what_no_relay_has_any_more() {
     assert_eq!(kit.import_with(&desk, &early).error().0, "kit_unknown", "it knows nothing of the kit");
     let member = kit.import_with(&desk, &backup).only_line();
     let expected = ["never sent", "the last of the phone", "under another key", "under another key"];
+    // One of the phone's is damaged in the copy, and in no other place: that takes as long as it takes to be given up.
+    desk.run(&["sync", "--timeout", "55"]).only_line();
     let texts = |device: &Device| {
         let mut texts = device.texts_in_step();
         texts.sort_unstable();
@@ -231,6 +233,7 @@ fn a_kit_and_a_copy_of_one_device_bring_back_what_no_relay_has_any_more() {
     // The relay has all of it again, and so has whoever comes with the kit alone.
     let attic = Device::new(&scratch, "attic", relay.url());
     kit.import(&attic).only_line();
+    attic.run(&["sync", "--timeout", "55"]).only_line();
     assert_eq!(texts(&attic), expected);
     attic.push("and on it goes");
     attic.settles();
@@ -248,9 +251,7 @@ fn a_copy_of_another_groups_device_is_of_no_use_to_a_kit() {
     stranger.settles();
     let backup = copied(&scratch, &stranger, "copy");
     let desk = Device::new(&scratch, "desk", relay.url());
-    assert_eq!(kit.import_with(&desk, &backup).error().0, "kit_unknown");
-    phone.settles();
-    kit.import_with(&desk, &backup).only_line();
-    assert_eq!(desk.texts_in_step(), [] as [&str; 0], "what the relay has is the group's, what the copy has is not");
+    assert_eq!(kit.import_with(&desk, &backup).error(), ("invalid_argument", 2), "it is of another group");
+    kit.import(&desk).only_line();
     assert_eq!(other.import_with(&desk, &backup).error(), ("already_in_group", 7));
 }

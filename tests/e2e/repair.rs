@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use serde_json::Value;
 use sync_tests::{
-    Device, Network, Relay, RelaySetup, Scratch,
+    Network, Relay, RelaySetup, Scratch,
     damage::{self, blob_ids, dump, overwrite},
     eventually, paired, pairing,
 };
@@ -131,6 +131,8 @@ fn a_relay_is_given_what_it_never_had() {
     let relay = |name| Relay::start_with(&scratch, RelaySetup { name, ..RelaySetup::default() });
     let (first, second) = (relay("first"), relay("second"));
     let (phone, laptop) = paired(&scratch, first.url());
+    laptop.settles();
+    phone.settles();
     phone.run(&["relay", "add", second.url()]).ok();
     phone.settles();
     // The laptop does not know the second one.

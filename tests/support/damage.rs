@@ -27,22 +27,31 @@ pub fn cut_off(file: &Path, at: u64) {
 
 /// Changes one byte of the envelope that a profile keeps at this local cursor, in the file.
 pub fn envelope(network: &Network, profile: &Path, cursor: i64) {
-    let file = profile.join("profile.db");
-    let kept: Vec<u8> = network.run(async {
-        let options = SqliteConnectOptions::new().filename(&file).read_only(true);
+    let path = profile.join("profile.db");
+    let kept = kept(network, &path, cursor);
+    let content = fs::read(&path).expect("it is readable");
+    let file = File::options().write(true).open(&path).expect("it is writable");
+    // Behind the header, in what is sealed. A page that is used no more may have it as well.
+    for found in memchr::memmem::find_iter(&content, &kept[..200]) {
+        let at = found + 150;
+        file.write_all_at(&[content[at] ^ 1], at as u64).expect("it is writable");
+        if self::kept(network, &path, cursor) != kept {
+            return;
+        }
+        file.write_all_at(&content[at..=at], at as u64).expect("it is writable");
+    }
+    panic!("a profile that is closed has everything in its file");
+}
+
+fn kept(network: &Network, database: &Path, cursor: i64) -> Vec<u8> {
+    network.run(async {
+        let options = SqliteConnectOptions::new().filename(database).read_only(true);
         let mut connection = options.connect().await.expect("a database");
         let query = sqlx::query_scalar("SELECT envelope FROM held WHERE cursor = ?").bind(cursor);
         let kept = query.fetch_one(&mut connection).await.expect("it is kept there");
         sqlx::Connection::close(connection).await.expect("it closes");
         kept
-    });
-    // Behind the header, in what is sealed.
-    let (piece, place) = (&kept[..200], 150);
-    let content = fs::read(&file).expect("it is readable");
-    let at = memchr::memmem::find(&content, piece).expect("a profile that is closed has everything in its file");
-    let at = at + place;
-    let changed = [content[at] ^ 1];
-    File::options().write(true).open(&file).and_then(|file| file.write_all_at(&changed, at as u64)).expect("writable");
+    })
 }
 
 /// Everything in a profile's database that a person would miss, as text.

@@ -131,8 +131,8 @@ impl SyncClient {
     /// for had a relay shown it. If this ends in the middle, it is called again, and goes on.
     ///
     /// # Errors
-    /// As [`Self::import_kit`], where `kit_unknown` is said of the copy as well; `invalid_argument` if there is no profile in the
-    /// folder, `store_corrupt` and `store_too_new` of what is there; `already_in_group` in another group than the kit's.
+    /// As [`Self::import_kit`], where `kit_unknown` is said of the copy as well; `invalid_argument` if there is no profile of the
+    /// kit's group in the folder, `store_corrupt` and `store_too_new` of what is there; `already_in_group` in another group than the kit's.
     pub async fn import_kit_with_backup(
         &self,
         text: &str,
@@ -148,6 +148,9 @@ impl SyncClient {
     }
 
     async fn import_from(&self, kit: Kit, backup: &mut Backup) -> Result<(GroupId, DeviceId), ClientError> {
+        if backup.group().await? != Some(kit.group_id()) {
+            return Err(ClientError::InvalidArgument("the backup is of another group than the recovery kit"));
+        }
         let group = match self.in_group() {
             Err(ClientError::NoGroup) => {
                 let membership = recover::run(self, kit, Some(backup)).await?;

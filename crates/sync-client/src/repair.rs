@@ -105,6 +105,9 @@ impl Repaired {
 
     /// What it says of a profile that does not open.
     pub fn of_failure(error: &ClientError) -> Self {
+        if matches!(error, ClientError::NoGroup) {
+            return Self::new(Part::Store, (0, 0), "this device belongs to no group yet; there is nothing to mend");
+        }
         let text = match error.code() {
             ErrorCode::StoreCorrupt => BEYOND_REPAIR.to_owned(),
             _ => error.to_string(),

@@ -168,14 +168,14 @@ export function repairedWords({ part, relay, code, found, mended, text }: Repair
   const about = relay === null ? PARTS[part] : `${PARTS[part]} ${relay}`
   if (code !== null) return { about, sentence: part === 'relay' ? sentence(ERRORS[code] ?? text) : sentence(text) }
   if (found === 0) return { about, sentence: 'Nothing to mend.' }
-  return { about, sentence: part === 'relay' ? `It lacked ${counted(found, 'change')}, and has them now.` : `${mended} of ${found} mended.` }
+  return { about, sentence: part === 'relay' ? `It lacked ${counted(found, 'change')}, and has ${found === 1 ? 'it' : 'them'} now.` : `${mended} of ${found} mended.` }
 }
 
 /** How much room sync takes on this device. */
 export function diskSentence({ disk, headCursor }: Pick<Status, 'disk' | 'headCursor'>): string | undefined {
   if (disk === null) return undefined
   const unreadable = disk.parked > 0 ? `, ${sizeWords(disk.parked)} of it not readable here` : ''
-  return `${counted(headCursor, 'change')} take ${sizeWords(disk.database)} on this device${unreadable}.`
+  return `${counted(headCursor, 'change')} ${headCursor === 1 ? 'takes' : 'take'} ${sizeWords(disk.database)} on this device${unreadable}.`
 }
 
 /** So many bytes, in the unit that fits. */

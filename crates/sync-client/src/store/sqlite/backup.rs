@@ -15,12 +15,15 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
 use sync_types::{
-    Kind,
+    GroupId, Kind,
     limits::{ENVELOPE_LEN_MAX, PARKED_BYTES_MAX},
 };
 use tokio_stream::StreamExt as _;
 
-use super::{FILE_NAME, read::envelope};
+use super::{
+    FILE_NAME,
+    read::{envelope, maybe_id},
+};
 use crate::{error::ClientError, private, store::StoreError};
 
 /// Where the copy is read, in the folder of the profile that reads it.
@@ -28,7 +31,7 @@ const FOLDER: &str = "backup";
 /// What is not folded into the file yet is beside it.
 const WAL_SUFFIX: &str = "-wal";
 /// Tables that are read.
-const TABLES: i64 = 5;
+const TABLES: i64 = 6;
 
 /// See the [module](self). Dropping it throws the copy of the copy away.
 pub(crate) struct Backup {
@@ -73,6 +76,12 @@ impl Backup {
         let copy = copied.map_err(|_| ClientError::Closed)?.map_err(ClientError::folder)?;
         let db = open(&copy.0.join(FILE_NAME)).await?;
         Ok(Self { db, _copy: copy })
+    }
+
+    /// The group that it says to be of.
+    pub(crate) async fn group(&mut self) -> Result<Option<GroupId>, StoreError> {
+        let row = sqlx::query("SELECT group_id FROM profile").fetch_optional(&mut self.db).await?;
+        Ok(row.and_then(|row| maybe_id(&row, "group_id").transpose()).transpose()?.map(GroupId::from_bytes))
     }
 
     /// The entries of its roster, and its control envelopes: no more than is taken of what relays tell.
@@ -155,7 +164,7 @@ async fn open(file: &Path) -> Result<SqliteConnection, StoreError> {
     let options = options.pragma("trusted_schema", "OFF").pragma("cell_size_check", "ON").pragma("query_only", "ON");
     let mut db = options.connect().await?;
     let plain = "SELECT count(*) FROM sqlite_schema AS made
-                 WHERE name IN ('held', 'waiting', 'parked', 'roster', '_sqlx_migrations') AND type = 'table' AND sql LIKE 'CREATE TABLE%'
+                 WHERE name IN ('held', 'waiting', 'parked', 'roster', 'profile', '_sqlx_migrations') AND type = 'table' AND sql LIKE 'CREATE TABLE%'
                        AND NOT EXISTS (SELECT 1 FROM pragma_table_xinfo(made.name) WHERE hidden <> 0)";
     let tables: i64 = sqlx::query_scalar(plain).fetch_one(&mut db).await?;
     if tables != TABLES {
