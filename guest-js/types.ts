@@ -299,7 +299,7 @@ export interface Repaired {
   relay: string | null
   /** How many were damaged; of a relay: missing there. */
   found: number
-  /** How many of those are as they should be now. */
+  /** How many of those are as they should be now; of what waits and of snapshots: were let go of, to come again. */
   mended: number
   /** What is wrong still, if anything is. */
   code: ErrorCode | null

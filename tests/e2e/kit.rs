@@ -1,9 +1,16 @@
 //! A page and a code bring back a person who has lost every device, and nobody whose kit was taken out.
 
-use std::{collections::BTreeMap, fs, path::Path, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::Value;
 use sync_tests::{Device, Network, Outcome, Relay, Scratch, damage, paired, pairing};
+
+const SOON: Duration = Duration::from_secs(10);
 
 /// What a person has in two drawers.
 struct Kit {
@@ -196,9 +203,13 @@ fn a_kit_and_a_copy_of_one_device_bring_back_what_no_relay_has_any_more() {
     // The laptop has something that was never sent, and something that its disk has damaged.
     let damaged = laptop.log_after(0).iter().find(|blob| blob.text() == "before the kit").map(|blob| blob.cursor);
     relay.kill();
-    laptop.push("never sent");
     damage::envelope(&network, laptop.profile(), i64::try_from(damaged.expect("it is here")).expect("small"));
+    // It is copied while it runs: a part of it is in no file but the write-ahead log.
+    let mut running = laptop.spawn(&["watch", "--lines"]);
+    running.say("never sent");
+    running.expect("it is kept", SOON);
     let backup = copied(&scratch, &laptop, "copy");
+    running.kill();
     let before = content(&backup);
     lose([phone, laptop, tablet]);
     relay.wipe();

@@ -584,7 +584,7 @@ pub struct Repaired {
     pub relay: Option<String>,
     /// How many were damaged; of a relay: missing there.
     pub found: u64,
-    /// How many of those are as they should be now.
+    /// How many of those are as they should be now; of what waits and of snapshots: were let go of, to come again.
     pub mended: u64,
     /// What is wrong still, if anything is.
     pub code: Option<ErrorCode>,

@@ -84,7 +84,7 @@ pub struct Repaired {
     pub relay: Option<RelayAddr>,
     /// How many were damaged; of a relay: missing there.
     pub found: u64,
-    /// How many of those are as they should be now.
+    /// How many of those are as they should be now; of what waits and of snapshots: were let go of, to come again.
     pub mended: u64,
     /// What is wrong still, if anything is.
     pub code: Option<ErrorCode>,
@@ -108,10 +108,8 @@ impl Repaired {
         if matches!(error, ClientError::NoGroup) {
             return Self::new(Part::Store, (0, 0), "this device belongs to no group yet; there is nothing to mend");
         }
-        let text = match error.code() {
-            ErrorCode::StoreCorrupt => BEYOND_REPAIR.to_owned(),
-            _ => error.to_string(),
-        };
+        let beyond = error.code() == ErrorCode::StoreCorrupt;
+        let text = if beyond { BEYOND_REPAIR.to_owned() } else { error.to_string() };
         Self { text, ..Self::bad(Part::Store, error.code()) }
     }
 }

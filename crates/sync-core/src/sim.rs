@@ -32,6 +32,7 @@ mod plan;
 mod receipts;
 mod relay;
 mod removals;
+mod repairs;
 mod snapshots;
 mod story;
 mod wires;

@@ -39,10 +39,13 @@ pub(crate) enum Command {
     /// Who has these envelopes.
     Holders { places: Vec<Place>, answer: HoldersAnswer },
     /// How many envelopes each relay was offered by the comparison that was asked for last; none of one that is not through.
-    Compared { answer: oneshot::Sender<Result<Vec<(RelayId, Option<u64>)>, ErrorCode>> },
+    Compared { answer: ComparedAnswer },
     /// Store what is left to store, say goodbye to the relays, and end.
     Close,
 }
+
+/// Answered with a number for each relay.
+pub(crate) type ComparedAnswer = oneshot::Sender<Result<Vec<(RelayId, Option<u64>)>, ErrorCode>>;
 
 /// Answered when a request is done.
 pub(crate) type Done = oneshot::Sender<Result<(), ErrorCode>>;

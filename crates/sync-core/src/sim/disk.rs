@@ -300,6 +300,29 @@ impl Disk {
         }
     }
 
+    /// A byte of what is at this cursor is another one from now on.
+    pub(crate) fn damage(&mut self, cursor: LocalCursor) {
+        let index = usize::try_from(cursor.get() - 1).expect("a test's log");
+        let held = &mut self.held[self.log[index]];
+        let mut bytes = held.envelope.to_vec();
+        bytes[150] ^= 1;
+        held.envelope = bytes.into();
+    }
+
+    /// What is not what it was.
+    pub(crate) fn damaged(&self) -> Vec<(DeviceId, Seq, BlobHash)> {
+        let damaged = self.held.iter().filter(|row| BlobHash::of_bytes(&row.envelope) != row.hash);
+        damaged.map(|row| (row.sender, row.seq, row.hash)).collect()
+    }
+
+    /// What a copy of it has.
+    pub(super) fn copied(&self) -> super::repairs::Copied {
+        let waiting = self.waiting.values().map(|row| row.envelope.clone());
+        let parked = self.parked.values().map(|row| row.envelope.clone());
+        let envelopes = self.held.iter().map(|row| row.envelope.clone()).chain(waiting).chain(parked);
+        (self.roster.clone(), envelopes.collect())
+    }
+
     /// What an engine is opened from.
     pub fn stored(&self) -> Stored {
         Stored {

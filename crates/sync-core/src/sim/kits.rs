@@ -8,6 +8,7 @@ use super::{
     device::{Device, WALL_MS},
     disk::Disk,
     network::SessionId,
+    repairs::Copied,
     story::{DeviceIndex, RelayIndex, Story},
     world::World,
 };
@@ -52,10 +53,22 @@ impl Story {
     /// # Errors
     /// As [`Recovery::finish`] says.
     pub fn import_kit(&mut self, paper: &Paper, relays: &[RelayIndex]) -> Result<DeviceIndex, ErrorCode> {
+        self.import(paper, relays, None)
+    }
+
+    pub(super) fn import(
+        &mut self,
+        paper: &Paper,
+        relays: &[RelayIndex],
+        backup: Option<Copied>,
+    ) -> Result<DeviceIndex, ErrorCode> {
         let kit = Kit::open(&paper.text, &paper.code).map_err(|error| error.code())?;
         let world = self.world();
         let number = world.devices.len();
         let mut recovery = Recovery::new(kit, World::profile(number), world.dice.rng())?;
+        if let Some((entries, envelopes)) = backup {
+            recovery.read_backup(entries, envelopes)?;
+        }
         for relay in relays {
             visit(world, &mut recovery, *relay)?;
         }

@@ -146,14 +146,10 @@ fn copy(source: &Path, place: &Path) -> io::Result<Scratch> {
             name.push(suffix);
             PathBuf::from(name)
         };
-        match fs::File::open(with(source)) {
-            Ok(mut from) => {
-                let target = with(&place.join(FILE_NAME));
-                let mut to = private::options().write(true).create_new(true).open(target)?;
-                io::copy(&mut from, &mut to)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !suffix.is_empty() => {}
-            Err(error) => return Err(error),
+        if with(source).is_file() {
+            let mut from = fs::File::open(with(source))?;
+            let mut to = private::options().write(true).create_new(true).open(with(&place.join(FILE_NAME)))?;
+            io::copy(&mut from, &mut to)?;
         }
     }
     Ok(copy)
