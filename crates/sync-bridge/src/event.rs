@@ -152,7 +152,7 @@ pub enum Event {
     /// The status says something else than before. Told at most ten times a second.
     StatusChanged {
         /// What it says now.
-        status: Status,
+        status: Box<Status>,
     },
     /// Something failed that the answer to no call will tell.
     Error {
@@ -180,7 +180,7 @@ impl Event {
         match event {
             client::SyncEvent::Happened(event) => event.into(),
             client::SyncEvent::StatusChanged(status) => {
-                Self::StatusChanged { status: Status::new((*status).clone(), disk, membership()) }
+                Self::StatusChanged { status: Box::new(Status::new((*status).clone(), disk, membership())) }
             }
             client::SyncEvent::Missed(count) => Self::Missed { count },
         }

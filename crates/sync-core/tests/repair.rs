@@ -130,6 +130,24 @@ fn a_kit_and_a_copy_of_one_disk_are_enough() {
 }
 
 #[test]
+fn what_only_a_copy_has_goes_to_a_relay_that_was_read_to_its_end_before() {
+    let mut net = Story::new(2, 1);
+    let first = net.push(0);
+    net.rest();
+    net.cut(1, 0);
+    let never_sent = net.push(1);
+    net.wait_ms(5_000);
+    net.die(1);
+    net.take_backup(0, 1);
+    net.take_backup(0, 1);
+    net.wait_ms(20_000);
+    assert_eq!(net.log(0), [first, never_sent]);
+    let newcomer = net.join();
+    net.wait_ms(40_000);
+    assert_eq!(net.log(newcomer), [first, never_sent]);
+}
+
+#[test]
 fn a_kit_that_was_removed_gets_nothing_by_a_copy_that_knows_of_it_or_a_relay_that_does() {
     let mut net = Story::new(2, 2);
     let paper = net.export_kit(0);

@@ -43,11 +43,17 @@ impl Story {
         relays: &[RelayIndex],
         of: DeviceIndex,
     ) -> Result<DeviceIndex, sync_types::ErrorCode> {
-        let (entries, envelopes) = self.world().devices[of].disk.copied();
-        let device = self.import(paper, relays, Some((entries, envelopes.clone())))?;
+        let copied = self.world().devices[of].disk.copied();
+        let device = self.import(paper, relays, Some(copied))?;
+        self.take_backup(device, of);
+        Ok(device)
+    }
+
+    /// A device is given what is on a copy of another's disk.
+    pub fn take_backup(&mut self, device: DeviceIndex, of: DeviceIndex) {
+        let (_, envelopes) = self.world().devices[of].disk.copied();
         let taken = Input::TakeBackup { envelopes, last: true };
         self.world().feed(device, taken).unwrap_or_else(|violation| panic!("{violation}"));
-        Ok(device)
     }
 }
 
