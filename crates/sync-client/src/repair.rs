@@ -6,14 +6,13 @@
 //! [`SyncClient::set_aside`], if a person says so.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use sync_core::{Connection, Input, event::Damage, status::RelayStatus};
-use sync_types::{BlobId, DeviceId, ErrorCode, LocalCursor, PushId};
+use sync_types::{DeviceId, ErrorCode, LocalCursor, PushId};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -127,7 +126,7 @@ impl SyncClient {
     /// and on no relay stays, and is named; so does what this device pushed and nobody else has.
     ///
     /// # Errors
-    /// `local_storage`, `removed`, `identity_reused`, `closed`. Whatever can't be mended is said of the part that it is about.
+    /// `local_storage`, `closed`. Whatever can't be mended is said of the part that it is about.
     pub async fn repair(&self, within: Duration) -> Result<Vec<Repaired>, ClientError> {
         self.not_closed()?;
         let store = &self.inner.store;
@@ -150,13 +149,20 @@ impl SyncClient {
             return Ok(done);
         };
         let misses = self.inner.shown_misses();
-        group.decide(Input::Repair { damage: damage_of(&found) }).await?;
-        self.connect().await?;
-        // However that ends, what is known then is what is said.
-        let _ = tokio::time::timeout(within, self.compared_or_missed(&misses)).await;
-        let (answer, answered) = oneshot::channel();
-        group.send(Command::Compared { answer }).await?;
-        let compared = answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)?;
+        let refused = match group.decide(Input::Repair { damage: damage_of(&found) }).await {
+            Ok(()) => None,
+            Err(ClientError::Refused(code)) => Some(code),
+            Err(error) => return Err(error),
+        };
+        let mut compared = Vec::new();
+        if refused.is_none() {
+            self.connect().await?;
+            // However that ends, what is known then is what is said.
+            let _ = tokio::time::timeout(within, self.compared_or_missed(&misses)).await;
+            let (answer, answered) = oneshot::channel();
+            group.send(Command::Compared { answer }).await?;
+            compared = answered.await.map_err(|_| ClientError::Closed)?.map_err(ClientError::Refused)?;
+        }
         let left = if found.is_empty() { Damaged::default() } else { store.damaged().await? };
         let is_own = |row: &&DamagedRow| row.sender == group.device_id();
         let held = |own: bool| {
@@ -167,13 +173,14 @@ impl SyncClient {
         done.push(envelopes(held(false)));
         done.push(own(held(true)));
         done.push(waiting(&found, &left));
-        done.push(snapshots(&found));
+        done.push(snapshots(&found, &left));
         let status = self.status();
         for ConfiguredRelay { address, relay } in self.relays().await? {
             let state = relay.and_then(|id| status.relays.iter().find(|state| state.relay == id));
             let through =
                 relay.and_then(|id| compared.iter().find(|(of, _)| *of == id)).and_then(|(_, filled)| *filled);
-            done.push(Repaired { relay: Some(address), ..of_relay(state, through) });
+            let of = refused.map_or_else(|| of_relay(state, through), |code| Repaired::bad(Part::Relay, code));
+            done.push(Repaired { relay: Some(address), ..of });
         }
         Ok(done)
     }
@@ -294,22 +301,26 @@ fn own((found, left): (Vec<DamagedRow>, Vec<DamagedRow>)) -> Repaired {
 
 fn waiting(found: &Damaged, left: &Damaged) -> Repaired {
     let all = |damaged: &Damaged| damaged.waiting.len() + damaged.parked.len();
-    let (count, mended) = counts(all(found), all(left));
-    let text = match count {
-        0 => "what waits or can't be read yet is here as it came".to_owned(),
-        _ => format!("damaged, let go of, and read again from the relays that have it: {count}"),
-    };
-    Repaired::new(Part::Waiting, (count, mended), text)
+    let text = "what waits or can't be read yet is here as it came";
+    let_go(Part::Waiting, counts(all(found), all(left)), text, "they are read again from the relays that have them")
 }
 
-fn snapshots(found: &Damaged) -> Repaired {
-    let snapshots: BTreeSet<BlobId> = found.snapshots.iter().copied().collect();
-    let count = snapshots.len() as u64;
-    let text = match count {
-        0 => "the snapshots that are kept here are whole".to_owned(),
-        _ => format!("damaged, and let go of: {count}. This device's own is made again when the next one is due"),
-    };
-    Repaired::new(Part::Snapshots, (count, count), text)
+fn snapshots(found: &Damaged, left: &Damaged) -> Repaired {
+    let text = "the snapshots that are kept here are whole";
+    let again = "this device's own is made again when the next one is due";
+    let_go(Part::Snapshots, counts(found.snapshots.len(), left.snapshots.len()), text, again)
+}
+
+/// Of what need not be kept.
+fn let_go(part: Part, (found, gone): (u64, u64), whole: &str, again: &str) -> Repaired {
+    match (found, found - gone) {
+        (0, _) => Repaired::new(part, (0, 0), whole),
+        (_, 0) => Repaired::new(part, (found, gone), format!("damaged, and let go of: {found}; {again}")),
+        (_, left) => {
+            let text = format!("damaged: {left}, and could not be let go of");
+            Repaired { code: Some(ErrorCode::StoreCorrupt), ..Repaired::new(part, (found, gone), text) }
+        }
+    }
 }
 
 fn of_relay(state: Option<&RelayStatus>, filled: Option<u64>) -> Repaired {
