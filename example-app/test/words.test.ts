@@ -1,6 +1,6 @@
 /** What people are told. */
 
-import { type BlobState, type Device, ERROR_CODES, type Relay, SyncError } from 'tauri-plugin-sync-api'
+import { type BlobState, type Device, ERROR_CODES, type Relay, type Repaired, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
 import { copyWords, diskSentence, errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, repairedWords, seenWords, sizeWords, statusSentence, whereSentence } from '../src/sync/words.js'
@@ -49,11 +49,11 @@ test('how much room sync takes, in a unit that fits', () => {
 })
 
 test('what was mended, and what was not', () => {
-  const part = { part: 'envelopes', relay: null, found: 0, mended: 0, code: null, lost: [], text: 'the plugin says this' } as const
+  const part: Repaired = { part: 'envelopes', relay: null, found: 0, mended: 0, code: null, lost: [], text: 'the plugin says this' }
   expect(repairedWords(part)).toEqual({ about: 'From your other devices', sentence: 'Nothing to mend.' })
   expect(repairedWords({ ...part, found: 2, mended: 2 }).sentence).toBe('2 of 2 mended.')
   expect(repairedWords({ ...part, part: 'own', found: 1, code: 'store_corrupt' })).toEqual({ about: 'From this device', sentence: 'The plugin says this.' })
-  const relay = { ...part, part: 'relay', relay: 'https://r' } as const
+  const relay: Repaired = { ...part, part: 'relay', relay: 'https://r' }
   expect(repairedWords({ ...relay, found: 1, mended: 1 })).toEqual({ about: 'Relay https://r', sentence: 'It lacked 1 change, and has it now.' })
   expect(repairedWords({ ...relay, code: 'offline' }).sentence).toMatch(/^The relay cannot be reached/)
 })
