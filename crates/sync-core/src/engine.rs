@@ -39,7 +39,7 @@ use crate::{
     outbox::Outbox,
     protection::{Protection, Protections},
     receipts::Receipts,
-    roster::{Roster, RosterError},
+    roster::Roster,
     seal::Verifier,
     sightings::Sightings,
     snapshots::Snapshots,
@@ -135,15 +135,8 @@ impl Engine {
     ) -> Result<Self, ErrorCode> {
         let identity = Identity::new(setup.device_key, setup.kem, &stored.nonces);
         let me = identity.device_id();
-        let mut roster = Roster::new(setup.keys.group_id());
-        for entry in &stored.roster {
-            match roster.apply(entry.clone()) {
-                // A commit that was stored while it waited for others may turn out not to follow from them; and what a
-                // member let in may find no room once it is none.
-                Ok(_) | Err(RosterError::InvalidCommit | RosterError::Full) => {}
-                Err(_) => return Err(ErrorCode::StoreCorrupt),
-            }
-        }
+        let roster = Roster::of_stored(setup.keys.group_id(), &stored.roster);
+        let mut roster = roster.map_err(|_| ErrorCode::StoreCorrupt)?;
         if roster.entry_of(&me).is_none() {
             return Err(ErrorCode::StoreCorrupt);
         }

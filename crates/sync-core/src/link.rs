@@ -148,8 +148,8 @@ pub(crate) struct Link {
     moving_whole: bool,
     /// It is told everything again then.
     move_again_ms: Option<u64>,
-    /// By how many keys this device, which is removed, has asked whether it still is.
-    pub(crate) asked_removed: usize,
+    /// By which keys this device, which is removed, has asked whether it still is.
+    pub(crate) asked_removed: BTreeSet<KeyId>,
 
     // Receipts, in this session.
     features: u64,
@@ -207,7 +207,7 @@ impl Link {
             moving_to: None,
             moving_whole: false,
             move_again_ms: None,
-            asked_removed: 0,
+            asked_removed: BTreeSet::new(),
             features: 0,
             receipt: (Seq::START, 0),
             receipt_again_ms: None,

@@ -181,6 +181,31 @@ impl Roster {
         }
     }
 
+    /// What was stored of a roster, in the order in which it came.
+    ///
+    /// # Errors
+    /// What is wrong with an entry that cannot have been taken.
+    pub(crate) fn of_stored(group: GroupId, stored: &[Bytes]) -> Result<Self, RosterError> {
+        let mut roster = Self::new(group);
+        let mut entries: Vec<_> = stored.iter().collect();
+        // Other things wait in another order than they did, so what had room may have none until those have gone on.
+        loop {
+            let before = entries.len();
+            for entry in std::mem::take(&mut entries) {
+                match roster.apply(entry.clone()) {
+                    // One that was stored while it waited for others may turn out not to follow from them.
+                    Ok(_) | Err(RosterError::InvalidCommit) => {}
+                    // What a member let in may find no room once it is none.
+                    Err(RosterError::Full) => entries.push(entry),
+                    Err(error) => return Err(error),
+                }
+            }
+            if entries.is_empty() || entries.len() == before {
+                return Ok(roster);
+            }
+        }
+    }
+
     /// Takes the payload of a control envelope.
     ///
     /// # Errors

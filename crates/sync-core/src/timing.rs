@@ -32,7 +32,7 @@ pub(crate) const REMOVED_RETRY_MS: u64 = 600_000;
 pub(crate) const REMOVED_RETRY_MAX_MS: u64 = 24 * 3_600_000;
 /// A member that has to be given a key is given it by the others without anybody's doing, unless it takes longer than this.
 pub(crate) const KEYLESS_MS: u64 = 60_000;
-/// By so many of its keys it asks each time.
+/// By so many of its keys it asks at a time.
 pub(crate) const REMOVED_ASKS_MAX: usize = 16;
 /// A push does not hurry a connection attempt that began less than this ago.
 pub(crate) const HURRY_MS: u64 = 1_000;

@@ -160,6 +160,10 @@ impl Engine {
         }
         if self.context.am_removed() {
             self.stop_syncing(now, ErrorCode::Removed);
+            if self.context.keys.epochs().len() > keys_before {
+                // By the keys that came there may be more to hear.
+                self.links.iter_mut().for_each(|link| link.rest_until(now.mono_ms + HURRY_MS));
+            }
             return;
         }
         if before.chosen == self.heeded.chosen {
@@ -183,41 +187,46 @@ impl Engine {
     /// The key that this device greets a relay by: the one that it seals under. One that is removed asks by one after
     /// the other, the newest first, because what led it astray may have come by the newest.
     pub(super) fn greets_under(&self, index: usize) -> KeyId {
-        let keys = &self.context.keys;
-        if !self.context.am_removed() {
-            return keys.current().key_id();
-        }
-        let mut epochs: Vec<_> = keys.epochs().map(|epoch| (epoch.number(), epoch.key_id())).collect();
-        epochs.sort_unstable();
-        let asked = self.links[index].asked_removed % epochs.len().min(REMOVED_ASKS_MAX);
-        epochs[epochs.len() - 1 - asked].1
+        let next = self.asks_next_by(index).filter(|_| self.context.am_removed());
+        next.unwrap_or_else(|| self.context.keys.current().key_id())
+    }
+
+    /// The newest key that this device, which is removed, has not asked by yet.
+    fn asks_next_by(&self, index: usize) -> Option<KeyId> {
+        let epochs = self.context.keys.epochs().map(|epoch| (epoch.number(), epoch.key_id()));
+        epochs.filter(|(_, key_id)| !self.links[index].asked_removed.contains(key_id)).max().map(|(_, key_id)| key_id)
     }
 
     /// A removed device has read what there is for it: it still is, as far as this relay tells.
     pub(super) fn rest_if_removed(&mut self, now: Now) {
         if !self.context.am_removed() {
             self.removed_retry_ms = REMOVED_RETRY_MS;
-            self.links.iter_mut().for_each(|link| link.asked_removed = 0);
+            self.links.iter_mut().for_each(|link| link.asked_removed.clear());
             return;
         }
         for index in 0..self.links.len() {
             if self.links[index].is_caught_up() {
-                self.rest(now, index, false);
+                self.rest(now, index);
             }
         }
     }
 
-    /// A removed device was told nothing new by this relay under one of its keys. It may learn otherwise, because a commit
-    /// that is void may reach it before that which makes it void: so it asks by its other keys, and all over again after
-    /// a while, ever more rarely. If there was news after all, it begins with the newest again: that may be another by now.
-    pub(super) fn rest(&mut self, now: Now, index: usize, is_news: bool) {
+    /// A removed device was told by this relay what there is under one of its keys. It may learn otherwise by another, because
+    /// a commit that is void may reach it before that which makes it void: so it asks by its other keys, those that it has
+    /// just learnt among them, and all over again after a while, ever more rarely.
+    pub(super) fn rest(&mut self, now: Now, index: usize) {
         self.disconnect(now, index, Some(ErrorCode::Removed));
+        let asked = self.links[index].greeted_under;
+        self.links[index].asked_removed.extend(asked);
+        let more = self.asks_next_by(index).is_some();
         let link = &mut self.links[index];
-        link.asked_removed = if is_news { 0 } else { link.asked_removed + 1 };
-        if link.asked_removed < self.context.keys.epochs().len().min(REMOVED_ASKS_MAX) {
+        let pauses = link.asked_removed.len() % REMOVED_ASKS_MAX == 0;
+        if !more {
+            link.asked_removed.clear();
+        }
+        if more && !pauses {
             link.rest_until(now.mono_ms + HURRY_MS);
         } else {
-            link.asked_removed = 0;
             self.removed_retry_ms = (self.removed_retry_ms * 2).min(REMOVED_RETRY_MAX_MS);
         }
     }

@@ -148,10 +148,9 @@ impl Engine {
     /// The relay knows the group by another id: what members left for those who come late.
     pub(super) fn moved(&mut self, now: Now, index: usize, moved: Moved) {
         let under = self.links[index].greeted_under;
-        let packages = moved.packages.0.into_iter().filter_map(|package| Some((under?, package)));
-        let is_news = self.take_packages(now, packages);
+        self.take_packages(now, moved.packages.0.into_iter().filter_map(|package| Some((under?, package))));
         if self.context.am_removed() {
-            self.rest(now, index, is_news);
+            self.rest(now, index);
             return;
         }
         let next = self.heeded.chosen.map(|chosen| chosen.key_id);

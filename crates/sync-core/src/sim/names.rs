@@ -1,10 +1,7 @@
 //! Devices that give one another names, at once and again and again.
 
 use super::{check::Violation, world::World};
-use crate::{
-    event::Input,
-    roster::{Roster, RosterError},
-};
+use crate::{event::Input, roster::Roster};
 
 impl World {
     /// A device that runs calls some device something new.
@@ -30,13 +27,8 @@ pub(super) fn everybody_agrees(world: &World) -> Result<(), Violation> {
     for device in world.survivors() {
         let state = &world.devices[device];
         let Some(engine) = &state.engine else { continue };
-        let mut stored = Roster::new(world.keys.group_id());
-        for entry in &state.disk.roster {
-            match stored.apply(entry.clone()) {
-                Ok(_) | Err(RosterError::InvalidCommit | RosterError::Full) => {}
-                Err(error) => return Err(Violation::new("1 no loss", error.to_string())),
-            }
-        }
+        let stored = Roster::of_stored(world.keys.group_id(), &state.disk.roster);
+        let stored = stored.map_err(|error| Violation::new("1 no loss", error.to_string()))?;
         let roster = engine.roster();
         // Commits that were void, or of which nothing came, are kept on the disk as well.
         let as_many = state.disk.roster.len() == roster.entries().count() || !world.removals.is_empty();

@@ -97,12 +97,13 @@ impl World {
         }
         let is_junior = is_junior || place(self, remover) < place(self, outlaw);
         let others: Vec<_> = members.into_iter().filter(|device| ![remover, outlaw].contains(device)).collect();
-        let id = self.devices[outlaw].id;
+        let (id, by) = (self.devices[outlaw].id, self.devices[remover].id);
         let before = self.devices[outlaw].engine.as_ref().map(|engine| engine.keys().share());
         self.remove_quietly(remover, outlaw)?;
+        // One that says how much counts of whom another has removed is none: it falls with that.
         let by_it = |roster: &Roster| {
-            let mut commits = roster.history().commits().rev();
-            commits.find(|commit| commit.removed.contains_key(&id)).map(|commit| commit.hash)
+            let made = |hash: &EntryHash| roster.history().get(hash).is_some_and(|commit| commit.committer == by);
+            roster.history().removals().filter(|(device, _)| *device == id).map(|(_, hash)| hash).filter(made).last()
         };
         let removal = self.devices[remover].engine.as_ref().and_then(|engine| by_it(engine.roster()));
         let (Some(removal), Some(keys)) = (removal, before) else {
@@ -179,15 +180,18 @@ impl World {
         self.outlaws.iter().flat_map(|outlaw| &outlaw.selves).any(|one| one.id() == *id)
     }
 
-    /// Whether another outlaw than this one was a member who had this key: it may have handed that to anybody.
+    /// Whether another outlaw than this one, or whom it let in, was a member who had this key: it may have handed that to
+    /// anybody.
     pub(super) fn was_given_away(&self, to: &DeviceId, key_id: &KeyId) -> bool {
         let mut others = self.outlaws.iter().filter(|outlaw| !outlaw.is(to));
         let survivors = self.survivors();
         let engines = survivors.iter().filter_map(|device| self.devices[*device].engine.as_ref());
         let commits: Vec<_> = engines.filter_map(|engine| engine.roster().history().of_key(key_id)).collect();
         others.any(|outlaw| {
-            let id = outlaw.selves[0].id();
-            outlaw.had.contains(key_id) || commits.iter().any(|commit| commit.remaining.contains(&id))
+            let (itself, accomplices) = outlaw.selves.split_first().expect("it is one");
+            let members = accomplices.iter().map(Identity::id).filter(|id| self.has_become_a_member(id));
+            let mut given = members.chain([itself.id()]);
+            outlaw.had.contains(key_id) || given.any(|id| commits.iter().any(|commit| commit.remaining.contains(&id)))
         })
     }
 
