@@ -38,6 +38,11 @@ impl Deref for Device {
 impl Device {
     /// A new one, in no group.
     pub(crate) async fn new(relay: &str) -> Result<Self, Failure> {
+        Self::new_with(relay, OpenOptions::default()).await
+    }
+
+    /// The same, opened like this.
+    pub(crate) async fn new_with(relay: &str, options: OpenOptions) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         let config = ProfileConfig {
             dir: folder.path().to_path_buf(),
@@ -48,7 +53,7 @@ impl Device {
             passphrase: None,
         };
         SyncClient::init(config).await?;
-        let client = SyncClient::open(folder.path(), OpenOptions::default()).await?;
+        let client = SyncClient::open(folder.path(), options).await?;
         Ok(Self { folder, client })
     }
 
@@ -61,7 +66,12 @@ impl Device {
 
     /// Lets a new one into this one's group.
     pub(crate) async fn joined_by_another(&self, relay: &str) -> Result<Self, Failure> {
-        let joiner = Self::new(relay).await?;
+        self.joined_by_another_with(relay, OpenOptions::default()).await
+    }
+
+    /// The same, opened like this.
+    pub(crate) async fn joined_by_another_with(&self, relay: &str, options: OpenOptions) -> Result<Self, Failure> {
+        let joiner = Self::new_with(relay, options).await?;
         let mut invite = self.create_invite()?;
         let Some(InviteEvent::Invite { code: Some(code), .. }) = invite.next().await else {
             return Err("no invite".into());
@@ -126,7 +136,12 @@ pub(crate) struct Asleep {
 impl Asleep {
     /// Opens it.
     pub(crate) async fn awake(self) -> Result<Device, Failure> {
-        let client = SyncClient::open(self.folder.path(), OpenOptions::default()).await?;
+        self.awake_with(OpenOptions::default()).await
+    }
+
+    /// The same, like this.
+    pub(crate) async fn awake_with(self, options: OpenOptions) -> Result<Device, Failure> {
+        let client = SyncClient::open(self.folder.path(), options).await?;
         Ok(Device { folder: self.folder, client })
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -82,6 +83,16 @@ impl Relay {
     /// Who it is.
     pub(crate) fn id(&self) -> RelayId {
         self.id
+    }
+
+    /// Bytes of all frames that it has sent and received in sessions since it started, by its own count.
+    pub(crate) fn transferred(&self) -> Result<u64, Failure> {
+        let mut stream = TcpStream::connect(self.http)?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: relay\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let value = answer.lines().find_map(|line| line.strip_prefix("sync_relay_bytes_transferred "));
+        Ok(value.ok_or("the relay does not count bytes")?.trim().parse()?)
     }
 
     /// How a device names it.

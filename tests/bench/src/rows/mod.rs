@@ -9,6 +9,7 @@ mod memory;
 mod outage;
 mod push;
 mod read;
+mod snapshot;
 mod start;
 
 use std::{future::Future, pin::Pin};
@@ -44,6 +45,11 @@ pub(crate) const TOPICS: &[Topic] = &[
     Topic { name: "push", about: "pushes that wait for the relay", run: |report| Box::pin(push::measure(report)) },
     Topic { name: "event", about: "from a push to another device", run: |report| Box::pin(event::measure(report)) },
     Topic { name: "read", about: "a new device reads a log", run: |report| Box::pin(read::measure(report)) },
+    Topic {
+        name: "snapshot",
+        about: "a new device joins a large group",
+        run: |report| Box::pin(snapshot::measure(report)),
+    },
     Topic { name: "memory", about: "the relay with 1000 devices", run: |report| Box::pin(memory::measure(report)) },
     Topic { name: "start", about: "relay and client start", run: |report| Box::pin(start::measure(report)) },
     Topic { name: "outage", about: "the relay dies and returns", run: |report| Box::pin(outage::measure(report)) },
