@@ -87,7 +87,8 @@ export const lastCursor = (options: Options = {}): Promise<number> => call('last
  *
  * `upTo` is where the local log ended when the state was that: everything up to there is in it, nothing beyond is, and all of
  * it is acknowledged. Rejects with `snapshot_outdated` if more has come or been pushed since: apply that and make another. Up
- * to 32 MiB. The app's configuration says after how many blobs it is asked for one (`snapshotAfter`).
+ * to 32 MiB. The app's configuration says after how many blobs, or bytes of them, it is asked for one (`snapshotAfter`,
+ * `snapshotAfterBytes`).
  */
 export const publishSnapshot = (
   bytes: Uint8Array | ArrayBuffer,

@@ -18,8 +18,10 @@ pub struct Config {
     /// Connect by itself, from the start; so if nothing is said.
     pub auto_connect: Option<bool>,
     /// After how many blobs that are in no snapshot the app is asked for one of its state, for devices that join later.
-    /// If nothing is said the app neither makes snapshots nor loads any, and such a device reads everything there is.
     pub snapshot_after: Option<u64>,
+    /// After how many bytes of such blobs, sealed, it is asked, if that is sooner. If nothing is said of either the app neither
+    /// makes snapshots nor loads any, and such a device reads everything there is.
+    pub snapshot_after_bytes: Option<u64>,
     /// How the app's invite links begin; `zerok` if nothing is said.
     pub link_scheme: Option<String>,
     /// What this device is called on the others, until it is renamed; the machine's name if nothing is said.
@@ -55,6 +57,7 @@ impl Config {
             profiles: or(self.profiles, other.profiles),
             auto_connect: self.auto_connect.or(other.auto_connect),
             snapshot_after: self.snapshot_after.or(other.snapshot_after),
+            snapshot_after_bytes: self.snapshot_after_bytes.or(other.snapshot_after_bytes),
             link_scheme: self.link_scheme.or(other.link_scheme),
             device_name: self.device_name.or(other.device_name),
             secrets: self.secrets.or(other.secrets),

@@ -111,6 +111,13 @@ impl Builder {
         self
     }
 
+    /// After how many bytes it is asked, if that is sooner. See [`Config::snapshot_after_bytes`].
+    #[must_use]
+    pub fn snapshot_after_bytes(mut self, bytes: u64) -> Self {
+        self.config.snapshot_after_bytes = Some(bytes);
+        self
+    }
+
     /// How invite links begin. See [`Config::link_scheme`].
     #[must_use]
     pub fn link_scheme(mut self, scheme: impl Into<String>) -> Self {
@@ -211,6 +218,7 @@ impl Builder {
             passphrase: self.passphrase,
             auto_connect: config.auto_connect.unwrap_or(true),
             snapshot_after: config.snapshot_after,
+            snapshot_after_bytes: config.snapshot_after_bytes,
             ..Settings::new(&dir, &config.device_name.clone().unwrap_or_else(machine_name), &app.config().identifier)
         };
         let settings = match config.link_scheme {

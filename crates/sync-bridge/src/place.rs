@@ -32,8 +32,13 @@ async fn open(settings: &Settings, connect: bool) -> Result<SyncClient, BridgeEr
 
 fn options(settings: &Settings, connect: bool) -> OpenOptions {
     let passphrase = settings.passphrase.clone();
-    let snapshot_after = settings.snapshot_after;
-    OpenOptions { auto_connect: connect, snapshot_after, passphrase, ..OpenOptions::default() }
+    OpenOptions {
+        auto_connect: connect,
+        snapshot_after: settings.snapshot_after,
+        snapshot_after_bytes: settings.snapshot_after_bytes,
+        passphrase,
+        ..OpenOptions::default()
+    }
 }
 
 /// Puts a database aside that can't be read. Says where it is.

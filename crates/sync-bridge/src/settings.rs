@@ -28,9 +28,11 @@ pub struct Settings {
     pub passphrase: Option<Arc<Passphrase>>,
     /// Connect, and keep connected, from the start.
     pub auto_connect: bool,
-    /// After how many blobs and notes that are in no snapshot the app is asked for one of its state. None for an app that
-    /// neither makes nor loads any.
+    /// After how many blobs and notes that are in no snapshot the app is asked for one of its state. None for as many as there
+    /// may be.
     pub snapshot_after: Option<u64>,
+    /// After how many bytes of them it is asked, if that is sooner. An app that sets neither neither makes nor loads any.
+    pub snapshot_after_bytes: Option<u64>,
     /// How the app's invite links begin.
     pub link_scheme: String,
 }
@@ -47,6 +49,7 @@ impl Settings {
             passphrase: None,
             auto_connect: true,
             snapshot_after: None,
+            snapshot_after_bytes: None,
             link_scheme: SCHEME.to_owned(),
         }
     }

@@ -44,16 +44,25 @@ pub struct OpenOptions {
     /// Gives the group new keys when those it has are this old, by the clocks of those who make them; none for never.
     pub rotate_after: Option<Duration>,
     /// After how many envelopes that are in no snapshot the app is asked for one of its state
-    /// ([`crate::Event::SnapshotNeeded`]); at least 1. None for an app that neither makes nor loads any: then a device
-    /// that joins reads everything there is.
+    /// ([`crate::Event::SnapshotNeeded`]); at least 1. None for as many as there may be.
     pub snapshot_after: Option<u64>,
+    /// After how many bytes of such envelopes, sealed as they travel, it is asked, if that is sooner. With none of the two the
+    /// app neither makes nor loads any: then a device that joins reads everything there is.
+    pub snapshot_after_bytes: Option<u64>,
     /// What the profile's secrets are sealed with, where they rest in a file that is.
     pub passphrase: Option<Arc<Passphrase>>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { auto_connect: true, events_max: 1_024, rotate_after: None, snapshot_after: None, passphrase: None }
+        Self {
+            auto_connect: true,
+            events_max: 1_024,
+            rotate_after: None,
+            snapshot_after: None,
+            snapshot_after_bytes: None,
+            passphrase: None,
+        }
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) struct Parts {
     pub(crate) current: watch::Sender<Current>,
     pub(crate) rotate_after: Option<Duration>,
     pub(crate) snapshot_after: Option<u64>,
+    pub(crate) snapshot_after_bytes: Option<u64>,
     pub(crate) online: bool,
     pub(crate) shown: watch::Sender<Shown>,
     pub(crate) events: broadcast::Sender<SyncEvent>,
@@ -565,6 +566,7 @@ fn open_engine(parts: &Parts, stored: Stored, routes: &Routes, now: Now) -> Resu
         relays: routes.relays(),
         rotate_after_ms: parts.rotate_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         snapshot_after: parts.snapshot_after,
+        snapshot_after_bytes: parts.snapshot_after_bytes,
     };
     let engine = Engine::open(setup, stored, random(), now).map_err(crate::ClientError::Refused)?;
     Ok(Box::new(engine))

@@ -28,7 +28,7 @@ impl SyncClient {
     ///
     /// # Errors
     /// `snapshot_outdated` if more has come or been pushed since: apply it, acknowledge it, and make another.
-    /// `snapshot_too_large`, `invalid_argument` without [`crate::OpenOptions::snapshot_after`], `removed`,
+    /// `snapshot_too_large`, `invalid_argument` without [`crate::OpenOptions::snapshot_after`] and its like for bytes, `removed`,
     /// `identity_reused`, `no_group`, `local_full`, `local_storage`, `closed`.
     pub async fn publish_snapshot(&self, bytes: impl Into<Bytes>, up_to: LocalCursor) -> Result<(), ClientError> {
         self.in_group()?.decide(Input::PublishSnapshot { up_to, bytes: bytes.into() }).await

@@ -60,6 +60,8 @@ pub(crate) struct LocalLog {
     pub(crate) app_acked: LocalCursor,
     /// The newest blob of another device, as far as is known; none is newer.
     pub(crate) others: LocalCursor,
+    /// Bytes of all envelopes that this device ever held or the app took by a snapshot, own ones too.
+    pub(crate) held_bytes: u64,
 }
 
 impl LocalLog {

@@ -42,7 +42,7 @@ use crate::{
     roster::Roster,
     seal::Verifier,
     sightings::Sightings,
-    snapshots::Snapshots,
+    snapshots::{After, Snapshots},
     status::Badge,
     timing::REMOVED_RETRY_MS,
 };
@@ -65,8 +65,11 @@ pub struct Setup {
     pub relays: Vec<RelayId>,
     /// Milliseconds after which the group gets new keys by itself, counted by wall clocks; none for never.
     pub rotate_after_ms: Option<u64>,
-    /// After how many envelopes the app is asked for a snapshot. None for an app that neither makes nor loads any.
+    /// After how many envelopes the app is asked for a snapshot; none for as many as there may be.
     pub snapshot_after: Option<u64>,
+    /// After how many bytes of envelopes it is asked, if that is sooner. An app of which neither is known neither makes nor
+    /// loads any.
+    pub snapshot_after_bytes: Option<u64>,
 }
 
 /// One device in one group.
@@ -146,7 +149,12 @@ impl Engine {
             identity,
             keys: setup.keys,
             roster,
-            local: LocalLog { head: stored.head_cursor, app_acked: stored.app_acked, others: stored.head_cursor },
+            local: LocalLog {
+                head: stored.head_cursor,
+                app_acked: stored.app_acked,
+                others: stored.head_cursor,
+                held_bytes: stored.held_bytes,
+            },
             rng: rand_chacha::ChaCha20Rng::from_seed(seed),
             verifier: Verifier::default(),
             protections,
@@ -161,7 +169,7 @@ impl Engine {
         let parked = (stored.parked, stored.parked_bytes);
         let receipts = Receipts::open(&me, &context.keys, stored.receipts);
         let inbox = Inbox::open(stored.senders, stored.waiting, parked, &mut context);
-        let after = setup.snapshot_after;
+        let after = After::new(setup.snapshot_after, setup.snapshot_after_bytes);
         let mut snapshots = Snapshots::open(after, stored.snapshots, !inbox.holds_anything(), &context.keys);
         // Another device's, if this one was that before it was copied.
         snapshots.own = snapshots.own.filter(|own| own.sender() == me);

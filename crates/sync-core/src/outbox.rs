@@ -109,6 +109,7 @@ impl Outbox {
             late: false,
             envelope: envelope.as_bytes().clone(),
         };
+        context.local.held_bytes += row.envelope.len() as u64;
         self.append(&row);
         row
     }

@@ -63,6 +63,8 @@ message! {
         pub len: u64,
         /// The parts.
         pub parts: AtMost<SNAPSHOT_PARTS_MAX, BlobId>,
+        /// Bytes of all envelopes that it stands for, as they travel: whoever has more knows how much is in none.
+        pub bytes: u64,
     }
 }
 
@@ -169,6 +171,8 @@ impl Sealed {
 pub(crate) struct Content {
     pub(crate) covered: Vec<Covered>,
     pub(crate) heads: Vec<Head>,
+    /// Of the envelopes that it stands for.
+    pub(crate) held_bytes: u64,
     /// The app's bytes.
     pub(crate) bytes: Bytes,
     /// Bytes of that in one part, at most [`PAYLOAD_LEN_MAX`].
@@ -197,7 +201,7 @@ impl Content {
             };
             seal::seal(keys, device, draft, rng)
         };
-        let Self { covered, heads, bytes, piece } = self;
+        let Self { covered, heads, held_bytes, bytes, piece } = self;
         let of_roster = roster_pieces(roster, piece)?;
         let roster_parts = of_roster.len();
         let pieces = (0..bytes.len()).step_by(piece).map(|from| bytes.slice(from..bytes.len().min(from + piece)));
@@ -213,6 +217,7 @@ impl Content {
             piece: u32::try_from(piece).ok()?,
             len: bytes.len() as u64,
             parts: parts.iter().map(|part| part.hash().blob_id()).collect::<Vec<_>>().into(),
+            bytes: held_bytes,
         };
         let payload = rmp_serde::to_vec(&manifest).expect("a manifest always encodes into memory");
         if payload.len() > piece || !manifest.is_sound() {

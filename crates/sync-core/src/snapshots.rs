@@ -16,6 +16,26 @@ const PLACES_MAX: usize = 64;
 /// Manifests that are remembered, of all relays together.
 const KNOWN_MAX: usize = 16 * SNAPSHOTS_KEPT;
 
+/// How much is to be in no snapshot before the app is asked for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct After {
+    pub(crate) envelopes: u64,
+    pub(crate) bytes: u64,
+}
+
+impl After {
+    /// None if nothing is said: then the app neither makes nor loads any.
+    pub(crate) fn new(envelopes: Option<u64>, bytes: Option<u64>) -> Option<Self> {
+        let or_never = |after: Option<u64>| after.map_or(u64::MAX, |after| after.max(1));
+        (envelopes.or(bytes).is_some()).then(|| Self { envelopes: or_never(envelopes), bytes: or_never(bytes) })
+    }
+
+    /// Whether so much is enough.
+    pub(crate) fn is_due(&self, envelopes: u64, bytes: u64) -> bool {
+        envelopes >= self.envelopes || bytes >= self.bytes
+    }
+}
+
 /// Where the local log stood at some moment, and what was in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -24,6 +44,8 @@ pub(crate) struct Place {
     pub(crate) others: LocalCursor,
     pub(crate) covered: Vec<Covered>,
     pub(crate) heads: Vec<Head>,
+    /// Bytes of the envelopes that were in it.
+    pub(crate) bytes: u64,
 }
 
 /// A snapshot that is being fetched, or waits for the app.
@@ -65,8 +87,8 @@ impl Loading {
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
-    /// After how many envelopes the app wants to make one; none if it neither makes nor loads any.
-    pub(crate) after: Option<u64>,
+    /// When the app wants to make one; none if it neither makes nor loads any.
+    pub(crate) after: Option<After>,
     places: VecDeque<Place>,
     /// How far the logs were read when nothing of them was left that may count after all.
     pub(crate) complete: Vec<Head>,
@@ -95,7 +117,7 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(crate) fn open(after: Option<u64>, stored: Vec<StoredSnapshot>, is_first: bool, keys: &GroupKeys) -> Self {
+    pub(crate) fn open(after: Option<After>, stored: Vec<StoredSnapshot>, is_first: bool, keys: &GroupKeys) -> Self {
         let mut snapshots = Self { after, missed: true, ..Self::default() };
         for row in stored {
             let Some(sealed) = Sealed::open(keys, row.manifest) else { continue };
@@ -162,10 +184,10 @@ impl Snapshots {
         own.or_else(|| self.known.get(id))
     }
 
-    /// The most of this that this device's own or any of a member's covers.
-    pub(crate) fn most(&self, known: &[Covered], is_member: impl Fn(&DeviceId) -> bool) -> u64 {
+    /// The most of this that this device's own or any of a member's covers, and how many bytes that says to stand for.
+    pub(crate) fn most(&self, known: &[Covered], is_member: impl Fn(&DeviceId) -> bool) -> (u64, u64) {
         let usable = self.known.values().chain(&self.own).filter(|sealed| is_member(&sealed.sender()));
-        usable.map(|sealed| sealed.manifest.worth(known)).max().unwrap_or_default()
+        usable.map(|sealed| (sealed.manifest.worth(known), sealed.manifest.bytes)).max().unwrap_or_default()
     }
 }
 

@@ -99,6 +99,38 @@ fn who_joined_first_is_asked_and_the_next_if_that_one_makes_none() {
 }
 
 #[test]
+fn an_app_is_asked_by_bytes_and_a_newcomer_counts_what_its_snapshot_stands_for() {
+    let mut story = Story::with_snapshots_by_bytes(2, 1, 10_000);
+    let push = |story: &mut Story, blobs: usize| {
+        (0..blobs).for_each(|_| drop(story.push(1)));
+        story.rest();
+        story.app_reads_all(0);
+        story.rest();
+    };
+    // An envelope of these has 419 bytes, and those that made the devices members have a few thousand.
+    push(&mut story, 10);
+    assert_eq!(asked(&mut story, 0), 0, "is not enough yet");
+    push(&mut story, 20);
+    assert_eq!(asked(&mut story, 0), 1);
+    story.make_snapshot(0);
+    story.rest();
+    story.told(0);
+    let newcomer = story.join();
+    story.rest();
+    story.app_reads_all(newcomer);
+    story.wait_ms(200_000);
+    push(&mut story, 5);
+    story.app_reads_all(newcomer);
+    story.wait_ms(200_000);
+    let asks = [0, 1, newcomer].map(|device| asked(&mut story, device));
+    assert_eq!(asks, [0, 0, 0], "what the snapshot stands for is in one");
+    push(&mut story, 20);
+    story.app_reads_all(newcomer);
+    story.wait_ms(200_000);
+    assert!(asked(&mut story, newcomer) > 0, "and what came since is in none");
+}
+
+#[test]
 fn a_relay_that_lost_it_is_sent_the_newest_again() {
     let mut story = Story::with_snapshots(2, 2, 1_000);
     story.push(1);

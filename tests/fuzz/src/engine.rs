@@ -74,6 +74,7 @@ impl Device {
             keys: Arc::clone(&members.keys),
             rotate_after_ms: None,
             snapshot_after: Some(1),
+            snapshot_after_bytes: None,
             relays: relays.iter().map(|relay| relay.id).collect(),
         };
         // Another seed at every start, as the shell would: one seed twice would seal one name twice.

@@ -59,6 +59,7 @@ impl Rig {
             keys: Arc::new(keys),
             rotate_after: None,
             snapshot_after: None,
+            snapshot_after_bytes: None,
             online: false,
             shown: shown.clone(),
             events: broadcast::Sender::new(64),

@@ -107,6 +107,7 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
         | StoreOp::Superseded { .. }
         | StoreOp::Snapshot { .. }
         | StoreOp::SnapshotPart { .. }
-        | StoreOp::SnapshotOver { .. } => None,
+        | StoreOp::SnapshotOver { .. }
+        | StoreOp::HeldBytes { .. } => None,
     }
 }

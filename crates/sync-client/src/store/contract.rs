@@ -249,6 +249,7 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
     let stored = store.load().await.expect("readable");
     assert_eq!(stored.head_cursor, LocalCursor::new(2));
     assert_eq!(stored.app_acked, LocalCursor::new(1));
+    assert_eq!(stored.held_bytes, 300);
     assert_eq!(stored.offered, Seq::new(2));
     assert_eq!(stored.senders, [own(2), sender(PEER, 2)]);
     assert_eq!(stored.waiting, [waiting(2)]);
@@ -279,6 +280,18 @@ async fn what_was_committed_is_loaded(store: &dyn Store) {
         RelayState { mark: None, refill: None, blob_len_max: None, contradictions: Vec::new(), ..relay_state(3) };
     store.commit(&[StoreOp::Relay { relay: RELAY, state: plain.clone() }]).await.expect("commits");
     assert_eq!(store.load().await.expect("readable").relays, [(RELAY, plain)]);
+
+    // What a snapshot stands for counts with what came before it, not besides, and what comes after it is added.
+    let ops = [
+        StoreOp::Take(row(PEER, 2, Some(3))),
+        StoreOp::HeldBytes { at_least: 1_000 },
+        StoreOp::HeldBytes { at_least: 500 },
+        StoreOp::Take(row(PEER, 3, Some(4))),
+    ];
+    store.commit(&ops).await.expect("commits");
+    assert_eq!(store.load().await.expect("readable").held_bytes, 1_100);
+    store.commit(&[StoreOp::HeldBytes { at_least: 500 }]).await.expect("commits");
+    assert_eq!(store.load().await.expect("readable").held_bytes, 1_100);
 
     let other = RelayState { acked: Seq::new(1), ..relay_state(3) };
     store.commit(&[StoreOp::Relay { relay: RelayId::from_bytes([8; 32]), state: other }]).await.expect("commits");

@@ -34,6 +34,7 @@ struct State {
     receipts: BTreeMap<DeviceId, Bytes>,
     offered: Seq,
     app_acked: LocalCursor,
+    held_bytes: u64,
     identity_reused: bool,
     nonces: Vec<Nonce>,
     snapshots: BTreeMap<BlobId, (bool, Bytes, BTreeMap<BlobId, Bytes>)>,
@@ -44,7 +45,7 @@ impl State {
         match op {
             StoreOp::PutOwn(row) => {
                 self.senders.insert(row.sender, newest_own(&row));
-                self.held.push(row);
+                self.hold(row);
             }
             StoreOp::Reseal(row) => {
                 let newest = self.senders.get_mut(&row.sender).filter(|newest| newest.seq == row.seq);
@@ -52,11 +53,12 @@ impl State {
                 let held = self.held.iter_mut().find(|held| held.sender == row.sender && held.seq == row.seq);
                 held.into_iter().for_each(|held| *held = row.clone());
             }
-            StoreOp::Take(row) => self.held.push(row),
+            StoreOp::Take(row) => self.hold(row),
             StoreOp::Mend { sender, seq, envelope } => {
                 let held = self.held.iter_mut().find(|held| held.sender == sender && held.seq == seq);
                 held.into_iter().for_each(|held| held.envelope = envelope.clone());
             }
+            StoreOp::HeldBytes { at_least } => self.held_bytes = self.held_bytes.max(at_least),
             StoreOp::Sender(row) => drop(self.senders.insert(row.sender, row)),
             StoreOp::Wait(row) => drop(self.waiting.insert(row.hash, row)),
             StoreOp::Unwait { hash } => drop(self.waiting.remove(&hash)),
@@ -93,6 +95,11 @@ impl State {
             StoreOp::SnapshotOver { snapshot } => drop(self.snapshots.remove(&snapshot)),
             StoreOp::Superseded { entry } => self.roster.retain(|held| *held != entry),
         }
+    }
+
+    fn hold(&mut self, row: HeldRow) {
+        self.held_bytes += row.envelope.len() as u64;
+        self.held.push(row);
     }
 
     fn head(&self) -> LocalCursor {
@@ -204,6 +211,7 @@ impl Store for MemoryStore {
         Ok(Stored {
             head_cursor: state.head(),
             app_acked: state.app_acked,
+            held_bytes: state.held_bytes,
             offered: state.offered,
             identity_reused: state.identity_reused,
             nonces: state.nonces.clone(),

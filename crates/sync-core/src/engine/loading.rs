@@ -256,6 +256,9 @@ impl Engine {
         let Some(loading) = self.snapshots.loading.take() else { return };
         let manifest = &loading.sealed.manifest;
         let mut effects = Effects::default();
+        let held_bytes = self.context.local.held_bytes.max(manifest.bytes);
+        self.context.local.held_bytes = held_bytes;
+        effects.ops.push(StoreOp::HeldBytes { at_least: held_bytes });
         if self.context.protections.hold(Protection::SnapshotCovers) {
             self.inbox.cover(&mut self.context, now, &manifest.covered.0, &mut effects);
         }

@@ -42,11 +42,11 @@ impl Engine {
             return Err(ErrorCode::SnapshotTooLarge);
         }
         let place = self.snapshots.place(up_to).filter(|place| place.others <= self.context.local.app_acked);
-        let Place { covered, heads, .. } = place.cloned().ok_or(ErrorCode::SnapshotOutdated)?;
+        let Place { covered, heads, bytes: held_bytes, .. } = place.cloned().ok_or(ErrorCode::SnapshotOutdated)?;
         let limits = self.links.iter().filter_map(Link::blob_len_max);
         let piece = limits.filter_map(|len| usize::try_from(len).ok()).fold(PAYLOAD_LEN_MAX, usize::min);
         let maker = (&*self.context.keys, &**self.context.identity.key());
-        let content = Content { covered, heads, bytes, piece };
+        let content = Content { covered, heads, held_bytes, bytes, piece };
         let sealed = content.seal(maker, &self.context.roster, now, &mut self.context.rng);
         let (sealed, parts) = sealed.ok_or(ErrorCode::SnapshotTooLarge)?;
         let parts = parts.into_iter().map(|part| (part.hash().blob_id(), part.as_bytes().clone())).collect();
@@ -85,7 +85,8 @@ impl Engine {
         // What nobody was offered may be sealed again.
         let hash = self.outbox.hash_of(head).filter(|_| self.outbox.unoffered().is_none());
         all.push(covered(self.context.me, (head, hash.unwrap_or(BlobHash::ZERO)), &Ranges::default(), &mut room));
-        self.snapshots.stand(Place { cursor: local.head, others: local.others, covered: all, heads });
+        let bytes = local.held_bytes;
+        self.snapshots.stand(Place { cursor: local.head, others: local.others, covered: all, heads, bytes });
     }
 
     /// Remembers how far the logs are read, as long as nothing of them was refused that may count after all: what a removed
@@ -111,8 +112,10 @@ impl Engine {
         let heard = self.links.iter().any(|link| link.has_shown_snapshots() && link.is_caught_up());
         let roster = &self.context.roster;
         let known = place.map(|place| &place.covered[..]).unwrap_or_default();
-        let most = self.snapshots.most(known, |device| roster.is_member(device));
-        let is_due = heard && self.snapshots.loading.is_none() && count(known).saturating_sub(most) >= after.max(1);
+        let (most, most_bytes) = self.snapshots.most(known, |device| roster.is_member(device));
+        let bytes = place.map_or(0, |place| place.bytes).saturating_sub(most_bytes);
+        let enough = after.is_due(count(known).saturating_sub(most), bytes);
+        let is_due = heard && self.snapshots.loading.is_none() && enough;
         if !is_due {
             self.snapshots.due_ms = None;
             return;

@@ -123,6 +123,12 @@ pub enum StoreOp {
         /// Which.
         snapshot: BlobId,
     },
+    /// What the app took by a snapshot counts among what is held: so many bytes of envelopes at least, before what
+    /// follows.
+    HeldBytes {
+        /// In all.
+        at_least: u64,
+    },
     /// A roster entry that was taken and is over: a newer name has its place.
     Superseded {
         /// Its bytes.
@@ -321,6 +327,8 @@ pub struct Stored {
     pub head_cursor: LocalCursor,
     /// What the app has applied.
     pub app_acked: LocalCursor,
+    /// Bytes of all envelopes that were ever taken in or sealed, and see [`StoreOp::HeldBytes`].
+    pub held_bytes: u64,
     /// Own envelopes up to here were offered to somebody.
     pub offered: Seq,
     /// How far each sender is held, this device among them.

@@ -25,6 +25,7 @@ pub struct Disk {
     pub(crate) relays: BTreeMap<RelayId, RelayState>,
     offered: Seq,
     app_acked: LocalCursor,
+    held_bytes: u64,
     pub(crate) roster: Vec<Bytes>,
     identity_reused: bool,
     nonces: Vec<Nonce>,
@@ -52,6 +53,7 @@ impl Disk {
             relays: BTreeMap::new(),
             offered: Seq::START,
             app_acked: LocalCursor::START,
+            held_bytes: 0,
             roster,
             identity_reused: false,
             nonces: Vec::new(),
@@ -109,6 +111,7 @@ impl Disk {
                 }
                 StoreOp::Offered { through } => self.offered = through,
                 StoreOp::AppAck { cursor } => self.app_acked = cursor,
+                StoreOp::HeldBytes { at_least } => self.held_bytes = self.held_bytes.max(at_least),
                 StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
                 StoreOp::Roster { entry } => self.roster.push(entry),
                 StoreOp::Seen { device, at_ms } => drop(self.seen.insert(device, at_ms)),
@@ -170,6 +173,7 @@ impl Disk {
         }
         self.hashes.insert(row.hash, (row.sender, row.seq));
         self.blob_ids.insert(row.hash.blob_id());
+        self.held_bytes += row.envelope.len() as u64;
         self.held.push(row);
         Ok(())
     }
@@ -328,6 +332,7 @@ impl Disk {
         Stored {
             head_cursor: LocalCursor::new(self.log.len() as u64),
             app_acked: self.app_acked,
+            held_bytes: self.held_bytes,
             offered: self.offered,
             senders: self.senders.values().cloned().collect(),
             waiting: self.waiting.values().cloned().collect(),

@@ -80,6 +80,8 @@ pub struct Plan {
     pub renames: u64,
     /// After how many envelopes apps make snapshots, if they do.
     pub snapshot_after: Option<u64>,
+    /// After how many bytes of envelopes, likewise.
+    pub snapshot_after_bytes: Option<u64>,
     /// Devices more, which join at any time.
     pub newcomers: u64,
 }
@@ -103,6 +105,7 @@ impl Plan {
             upsets: UPSETS,
             renames: RENAMES,
             snapshot_after: None,
+            snapshot_after_bytes: None,
             newcomers: 0,
         }
     }
@@ -155,6 +158,7 @@ impl Plan {
             upsets: UPSETS,
             renames: RENAMES,
             snapshot_after: None,
+            snapshot_after_bytes: None,
             newcomers: 0,
         }
     }
@@ -187,13 +191,17 @@ impl Plan {
             newer: false,
             ..plan.faults
         };
+        let (after, newcomers) = (dice.range(1, 12), dice.range(1, 3));
+        let (by, after_bytes) = (dice.range(0, 2), dice.range(1, 12));
         Self {
             relays: [1, 2, 1, 3][(seed % 4) as usize],
             faults,
             duration_ms: plan.duration_ms.max(20_000),
             upsets: 2 * UPSETS,
-            snapshot_after: Some(dice.range(1, 12)),
-            newcomers: dice.range(1, 3),
+            // An envelope of these runs is some 420 bytes long.
+            snapshot_after: (by != 1).then_some(after),
+            snapshot_after_bytes: (by != 0).then_some(420 * after_bytes),
+            newcomers,
             ..plan
         }
     }

@@ -45,6 +45,14 @@ impl Story {
         story
     }
 
+    /// The same, after so many bytes of envelopes.
+    pub fn with_snapshots_by_bytes(devices: usize, relays: usize, after: u64) -> Self {
+        let plan = Plan { snapshot_after_bytes: Some(after), ..Plan::calm(1, devices, relays) };
+        let mut story = Self(World::new(plan, None));
+        story.rest();
+        story
+    }
+
     /// The app on a device reads its log to the end, acknowledges it, and makes a snapshot.
     pub fn make_snapshot(&mut self, device: DeviceIndex) {
         self.0.make_snapshot(device).unwrap_or_else(|violation| panic!("{violation}"));

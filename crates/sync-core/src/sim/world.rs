@@ -418,6 +418,7 @@ impl World {
             relays: self.relays.iter().map(|relay| relay.id).collect(),
             rotate_after_ms: None,
             snapshot_after: self.plan.snapshot_after,
+            snapshot_after_bytes: self.plan.snapshot_after_bytes,
         };
         let state = &mut self.devices[device];
         let stored = state.disk.stored();

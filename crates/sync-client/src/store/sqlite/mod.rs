@@ -214,7 +214,7 @@ impl Store for SqliteStore {
                     }
                     db.add(
                         "UPDATE profile SET group_id = NULL, device_id = NULL, offered = 0, app_acked = 0, reused = 0,
-                                            local_log_id = ?",
+                                            held_bytes = 0, local_log_id = ?",
                     )
                     .bind(local_log_id.as_bytes().as_slice());
                     Ok(())

@@ -24,10 +24,12 @@ pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
     // One transaction, so that all of it is of one moment.
     let mut tx = db.begin().await?;
     let mut stored = Stored::default();
-    let profile = "SELECT offered, app_acked, reused, (SELECT coalesce(max(cursor), 0) FROM held) AS head FROM profile";
+    let profile = "SELECT offered, app_acked, reused, held_bytes, (SELECT coalesce(max(cursor), 0) FROM held) AS head
+                   FROM profile";
     let row = sqlx::query(profile).fetch_one(&mut *tx).await?;
     stored.head_cursor = LocalCursor::new(number(&row, "head")?);
     stored.app_acked = LocalCursor::new(number(&row, "app_acked")?);
+    stored.held_bytes = number(&row, "held_bytes")?;
     stored.offered = Seq::new(number(&row, "offered")?);
     stored.identity_reused = row.try_get("reused")?;
     for row in sqlx::query("SELECT nonce FROM nonce ORDER BY place").fetch_all(&mut *tx).await? {

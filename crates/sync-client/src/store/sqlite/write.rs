@@ -34,6 +34,8 @@ struct Batch<'a> {
     receipts: BTreeMap<DeviceId, &'a [u8]>,
     offered: Option<u64>,
     app_acked: Option<u64>,
+    /// What is added to the bytes that were ever held, and what comes out at least.
+    held_bytes: (u64, u64),
     identity_reused: bool,
     identity: Option<(&'a DeviceId, &'a DeviceId, &'a Nonce)>,
     ordered: Vec<Ordered<'a>>,
@@ -61,11 +63,11 @@ impl<'a> Batch<'a> {
         for op in ops {
             match op {
                 StoreOp::PutOwn(row) => {
-                    batch.held.push(row);
+                    batch.hold(row);
                     batch.senders.insert(row.sender, Cow::Owned(newest_own(row)));
                 }
                 StoreOp::Reseal(row) => batch.ordered.push(Ordered::Reseal(row)),
-                StoreOp::Take(row) => batch.held.push(row),
+                StoreOp::Take(row) => batch.hold(row),
                 StoreOp::Mend { sender, seq, envelope } => batch.ordered.push(Ordered::Mend(sender, *seq, envelope)),
                 StoreOp::Sender(row) => drop(batch.senders.insert(row.sender, Cow::Borrowed(row))),
                 StoreOp::Relay { relay, state } => drop(batch.relays.insert(*relay, state)),
@@ -73,6 +75,7 @@ impl<'a> Batch<'a> {
                 StoreOp::Receipt { device, envelope } => drop(batch.receipts.insert(*device, envelope)),
                 StoreOp::Offered { through } => batch.offered = Some(through.get()),
                 StoreOp::AppAck { cursor } => batch.app_acked = Some(cursor.get()),
+                StoreOp::HeldBytes { at_least } => batch.held_bytes.1 = batch.held_bytes.1.max(*at_least),
                 StoreOp::IdentityReused => batch.identity_reused = true,
                 StoreOp::Identity { device, former, nonce } => batch.identity = Some((device, former, nonce)),
                 StoreOp::Adopt { former, seq, row } => {
@@ -95,6 +98,18 @@ impl<'a> Batch<'a> {
             }
         }
         batch
+    }
+
+    fn changes_profile(&self) -> bool {
+        let said = self.offered.is_some() || self.app_acked.is_some() || self.identity_reused;
+        said || self.held_bytes != (0, 0)
+    }
+
+    fn hold(&mut self, row: &'a HeldRow) {
+        let (added, at_least) = self.held_bytes;
+        let len = row.envelope.len() as u64;
+        self.held_bytes = (added + len, at_least + len);
+        self.held.push(row);
     }
 }
 
@@ -134,14 +149,18 @@ impl Writer {
                 for op in &batch.ordered {
                     put_ordered(db, op);
                 }
-                if batch.offered.is_some() || batch.app_acked.is_some() || batch.identity_reused {
+                if batch.changes_profile() {
+                    let (added, at_least) = batch.held_bytes;
                     db.add(
                         "UPDATE profile
-                         SET offered = max(offered, ?), app_acked = max(app_acked, ?), reused = max(reused, ?)",
+                         SET offered = max(offered, ?), app_acked = max(app_acked, ?), reused = max(reused, ?),
+                             held_bytes = max(held_bytes + ?, ?)",
                     )
                     .bind(batch.offered.unwrap_or(0).cast_signed())
                     .bind(batch.app_acked.unwrap_or(0).cast_signed())
-                    .bind(batch.identity_reused);
+                    .bind(batch.identity_reused)
+                    .bind(added.cast_signed())
+                    .bind(at_least.cast_signed());
                 }
                 if let Some((device, former, nonce)) = batch.identity {
                     db.add("UPDATE profile SET device_id = ?, offered = 0, reused = 0")
