@@ -28,6 +28,7 @@ const STATE_LEN: usize = 1024 * 1024;
 pub(crate) async fn measure(report: &mut Report) -> Result<(), Failure> {
     let relay = Relay::start()?;
     let writer = Device::new_with(&relay.address(), loading()).await?;
+    writer.create_group().await?;
     writer.push_many(COVERED).await?;
     writer.settled().await?;
     let mut state = vec![0; STATE_LEN];
