@@ -101,6 +101,8 @@ pub(crate) struct Snapshots {
     known: BTreeMap<BlobId, Sealed>,
     /// Of no use: the app has refused it, or a relay does not hold what it names.
     refused: BTreeSet<BlobId>,
+    /// The app has taken it: it is not loaded again, and what it covers is in one.
+    taken: BTreeSet<BlobId>,
     pub(crate) loading: Option<Loading>,
     /// Of the one that was loaded: rows of these logs need not be read.
     pub(crate) heads: Vec<Head>,
@@ -162,11 +164,21 @@ impl Snapshots {
     pub(crate) fn forget(&mut self, is_offered: impl Fn(&BlobId) -> bool) {
         self.known.retain(|id, _| is_offered(id));
         self.refused.retain(|id| is_offered(id));
+        self.taken.retain(|id| is_offered(id));
     }
 
     pub(crate) fn refuse(&mut self, id: BlobId) {
         self.known.remove(&id);
         self.refused.insert(id);
+    }
+
+    pub(crate) fn take(&mut self, id: BlobId) {
+        self.taken.insert(id);
+    }
+
+    /// Whether the app has taken it.
+    pub(crate) fn is_taken(&self, id: &BlobId) -> bool {
+        self.taken.contains(id)
     }
 
     /// Whether it is to be asked for: it is neither known nor refused.

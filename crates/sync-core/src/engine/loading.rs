@@ -104,7 +104,8 @@ impl Engine {
         let is_first = self.may_begin_with_one();
         let has = |sealed: &&Sealed| self.links.iter().any(|link| link.has_snapshot(&sealed.id));
         let helps = |sealed: &&Sealed| is_first || self.inbox.lacks_of(&sealed.manifest);
-        let offered = self.snapshots.known().filter(has).filter(helps);
+        let is_new = |sealed: &&Sealed| !self.snapshots.is_taken(&sealed.id);
+        let offered = self.snapshots.known().filter(is_new).filter(has).filter(helps);
         // One of a device that was removed since is better than none: what it covers may be nowhere else.
         let is_member = |sealed: &Sealed| self.context.roster.is_member(&sealed.sender());
         let best = offered.max_by_key(|sealed| (is_member(sealed), sealed.manifest.envelopes(), sealed.id)).cloned();
@@ -263,7 +264,7 @@ impl Engine {
             self.inbox.cover(&mut self.context, now, &manifest.covered.0, &mut effects);
         }
         self.snapshots.heads = manifest.heads.0.clone();
-        self.snapshots.refuse(loading.sealed.id);
+        self.snapshots.take(loading.sealed.id);
         effects.ops.push(StoreOp::SnapshotOver { snapshot: loading.sealed.id });
         for index in 0..self.links.len() {
             if self.skip_covered(index) {

@@ -171,7 +171,7 @@ impl Engine {
         let Some(own) = &self.snapshots.own else { return };
         let link = &mut self.links[index];
         let log_id = link.state.as_ref().map(|state| state.log_id);
-        let head = own.manifest.heads.0.iter().find(|head| Some(head.log_id) == log_id);
+        let head = own.manifest.heads.0.iter().find(|head| Some(head.log_id) == log_id && !link.lacks_place(&own.id));
         let envelope = own.envelope.as_bytes().clone();
         let parts = own.manifest.parts.clone();
         let Some(id) = link.ask(now, Asked::Publish(own.id)) else { return };
@@ -229,6 +229,10 @@ impl Engine {
             }
             Asked::Keep(id) | Asked::Publish(id) => {
                 let Some(own) = self.snapshots.own.as_ref().map(|own| own.id).filter(|own| *own == id) else { return };
+                if code == ErrorCode::LogForked && self.links[index].publish_without_place(own) {
+                    // A log that was restored from a copy: it does not reach that far any more.
+                    return;
+                }
                 let again = [ErrorCode::RateLimited, ErrorCode::GroupFull, ErrorCode::StorageFull, ErrorCode::NotFound];
                 let wait_ms = u64::from(wait_ms).max(REFUSED_RETRY_MS);
                 let again_ms = again.contains(&code).then_some(now.mono_ms + wait_ms);

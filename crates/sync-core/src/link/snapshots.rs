@@ -20,6 +20,8 @@ pub(crate) struct Kept {
     asked: Vec<(RequestId, Asked)>,
     /// It is sent this device's own: the next part, and whether that is being read from the disk.
     sending: Option<(usize, bool)>,
+    /// Its log has not got the place that this one is of, or not any more.
+    placeless: Option<BlobId>,
     /// It does not take this one, or not before then.
     refused: Option<(BlobId, Option<u64>)>,
 }
@@ -112,6 +114,17 @@ impl Link {
     pub(crate) fn stop_sending(&mut self, own: BlobId, again_ms: Option<u64>) {
         self.kept.sending = None;
         self.kept.refused = Some((own, again_ms));
+    }
+
+    /// It does not know the place in its log that this one names: it gets it without one. Whether that is new.
+    pub(crate) fn publish_without_place(&mut self, own: BlobId) -> bool {
+        self.kept.sending = self.kept.sending.map(|(part, _)| (part, false));
+        self.kept.placeless.replace(own) != Some(own)
+    }
+
+    /// Whether it is sent this one without a place.
+    pub(crate) fn lacks_place(&self, own: &BlobId) -> bool {
+        self.kept.placeless == Some(*own)
     }
 
     /// It keeps this device's own from now on.
