@@ -62,7 +62,10 @@ export const push = (payload: Uint8Array | ArrayBuffer, { wait, ttl, profile }: 
   return call('push', payload, headers)
 }
 
-/** The blobs of the local log after a cursor, 0 for all, and at most so many of them. Needs no network. */
+/**
+ * The blobs of the local log after a cursor, 0 for all that are there, and at most so many of them. Needs no network. What was
+ * acknowledged long ago, and stands in a snapshot, may not be there any more.
+ */
 export const pull = async (afterCursor: number, limit?: number, options: Options = {}): Promise<Page> =>
   pageOf(await call('pull', { afterCursor, limit, ...options }))
 

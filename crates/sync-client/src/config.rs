@@ -49,6 +49,11 @@ pub struct OpenOptions {
     /// After how many bytes of such envelopes, sealed as they travel, it is asked, if that is sooner. With none of the two the
     /// app neither makes nor loads any: then a device that joins reads everything there is.
     pub snapshot_after_bytes: Option<u64>,
+    /// How long what a snapshot stands for is kept here all the same, once the app has acknowledged it: a relay that loses it is
+    /// given it again. Seven days, if nothing is said.
+    pub keep_for: Duration,
+    /// So many of the newest bytes are kept for longer than that: 64 MiB, if nothing is said.
+    pub keep_bytes: u64,
     /// What the profile's secrets are sealed with, where they rest in a file that is.
     pub passphrase: Option<Arc<Passphrase>>,
 }
@@ -61,6 +66,8 @@ impl Default for OpenOptions {
             rotate_after: None,
             snapshot_after: None,
             snapshot_after_bytes: None,
+            keep_for: Duration::from_secs(7 * 24 * 3_600),
+            keep_bytes: 64 * 1024 * 1024,
             passphrase: None,
         }
     }

@@ -70,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) rotate_after: Option<Duration>,
     pub(crate) snapshot_after: Option<u64>,
     pub(crate) snapshot_after_bytes: Option<u64>,
+    pub(crate) keep_for: Duration,
+    pub(crate) keep_bytes: u64,
     pub(crate) online: bool,
     pub(crate) shown: watch::Sender<Shown>,
     pub(crate) events: broadcast::Sender<SyncEvent>,
@@ -567,6 +569,8 @@ fn open_engine(parts: &Parts, stored: Stored, routes: &Routes, now: Now) -> Resu
         rotate_after_ms: parts.rotate_after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
         snapshot_after: parts.snapshot_after,
         snapshot_after_bytes: parts.snapshot_after_bytes,
+        keep_ms: u64::try_from(parts.keep_for.as_millis()).unwrap_or(u64::MAX),
+        keep_bytes: parts.keep_bytes,
     };
     let engine = Engine::open(setup, stored, random(), now).map_err(crate::ClientError::Refused)?;
     Ok(Box::new(engine))

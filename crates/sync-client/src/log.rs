@@ -47,7 +47,8 @@ pub struct Blob {
 
 impl SyncClient {
     /// The blobs after a cursor ([`LocalCursor::START`] for all), at most `limit` of them and at most
-    /// [`PAGE_BLOBS_MAX`]. Reads the disk only.
+    /// [`PAGE_BLOBS_MAX`]. Reads the disk only. What was acknowledged long ago, and stands in a snapshot, may not be there any
+    /// more (see [`crate::OpenOptions::keep_for`]).
     ///
     /// # Errors
     /// `cursor_unknown` for a cursor beyond the newest blob: it is of another profile's log. `no_group`,

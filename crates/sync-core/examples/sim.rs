@@ -2,7 +2,7 @@
 //! `N seeds, F failed`.
 //!
 //! `sim prove` switches off one protection after the other and prints the first seed whose checks see it, of a random run,
-//! of a quarrel, of copies, of snapshots or of outlaws.
+//! of a quarrel, of copies, of snapshots or of outlaws; `sim prove NAME --snapshots` tries those with snapshots first.
 
 use std::{
     process::ExitCode,
@@ -74,9 +74,10 @@ fn main() -> ExitCode {
         reports.fold(Report::default(), |total, report| total.plus(&report))
     });
     let rate = count as f64 / started.elapsed().as_secs_f64();
-    let Report { steps, pushed, crashes, receipts, snapshots, .. } = total;
+    let Report { steps, pushed, crashes, receipts, snapshots, let_go, .. } = total;
     println!(
-        "{steps} steps, {pushed} pushes, {receipts} receipts, {snapshots} snapshots loaded, {crashes} crashes, {rate:.0} seeds/s"
+        "{steps} steps, {pushed} pushes, {receipts} receipts, {snapshots} snapshots loaded, {let_go} envelopes let go, \
+         {crashes} crashes, {rate:.0} seeds/s"
     );
     let failed = failed.into_inner();
     println!("{count} seeds, {failed} failed");
@@ -86,13 +87,16 @@ fn main() -> ExitCode {
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
 fn prove() -> ExitCode {
     let mut all = true;
-    let only = std::env::args().nth(2);
+    let (only, first) = (std::env::args().nth(2), std::env::args().nth(3));
     for protection in Protection::ALL.into_iter().filter(|p| only.as_ref().is_none_or(|only| *only == format!("{p:?}")))
     {
         let caught = |plan: fn(u64) -> Plan| {
             (0..PROOF).find_map(|seed| Some((seed, sim::run_without(plan(seed), protection).err()?)))
         };
-        if let Some((seed, violation)) = caught(Plan::random) {
+        let of_snapshots = first.as_deref() == Some("--snapshots");
+        if let Some((seed, violation)) = of_snapshots.then(|| caught(Plan::snapshots)).flatten() {
+            println!("{protection:?} | snapshots {seed} | {violation}");
+        } else if let Some((seed, violation)) = caught(Plan::random) {
             println!("{protection:?} | {seed} | {violation}");
         } else if let Some((seed, violation)) = caught(Plan::quarrel) {
             println!("{protection:?} | quarrel {seed} | {violation}");

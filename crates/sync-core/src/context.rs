@@ -62,6 +62,8 @@ pub(crate) struct LocalLog {
     pub(crate) others: LocalCursor,
     /// Bytes of all envelopes that this device ever held or the app took by a snapshot, own ones too.
     pub(crate) held_bytes: u64,
+    /// Bytes of the envelopes that are on the disk still.
+    pub(crate) kept_bytes: u64,
 }
 
 impl LocalLog {
@@ -69,6 +71,13 @@ impl LocalLog {
     pub(crate) fn advance(&mut self) -> LocalCursor {
         self.others = self.advance_own();
         self.others
+    }
+
+    /// An envelope comes to rest.
+    pub(crate) fn hold(&mut self, envelope: &Bytes) {
+        let len = envelope.len() as u64;
+        self.held_bytes = self.held_bytes.saturating_add(len);
+        self.kept_bytes = self.kept_bytes.saturating_add(len);
     }
 
     /// The place of the next blob, which is this device's own: the app knows it already.

@@ -10,6 +10,7 @@ mod committing;
 mod copying;
 mod epochs;
 mod hearing;
+mod letting_go;
 mod loading;
 mod meeting;
 mod moving;
@@ -70,6 +71,10 @@ pub struct Setup {
     /// After how many bytes of envelopes it is asked, if that is sooner. An app of which neither is known neither makes nor
     /// loads any.
     pub snapshot_after_bytes: Option<u64>,
+    /// What a snapshot stands for is kept here all the same, for relays that lose it, for so many milliseconds.
+    pub keep_ms: u64,
+    /// And as long as it is among so many of the newest bytes.
+    pub keep_bytes: u64,
 }
 
 /// One device in one group.
@@ -81,6 +86,7 @@ pub struct Engine {
     links: Vec<Link>,
     sightings: Sightings,
     snapshots: Snapshots,
+    letting_go: letting_go::LettingGo,
     receipts: Receipts,
     receipts_seen: receipting::Seen,
     /// What is known of relays that are not in use now.
@@ -154,6 +160,7 @@ impl Engine {
                 app_acked: stored.app_acked,
                 others: stored.head_cursor,
                 held_bytes: stored.held_bytes,
+                kept_bytes: stored.kept_bytes,
             },
             rng: rand_chacha::ChaCha20Rng::from_seed(seed),
             verifier: Verifier::default(),
@@ -180,6 +187,7 @@ impl Engine {
             links: Vec::new(),
             sightings: Sightings::open(stored.seen),
             snapshots,
+            letting_go: letting_go::LettingGo::new(setup.keep_ms, setup.keep_bytes, stored.own_gone),
             receipts,
             receipts_seen: receipting::Seen::default(),
             idle_states: stored.relays.into_iter().collect(),
@@ -270,7 +278,7 @@ impl Engine {
     pub fn wake_at(&self) -> Option<u64> {
         let syncs = self.online && self.adopting.is_none();
         let links = self.links.iter().filter(|_| syncs).filter_map(Link::wake_at);
-        let snapshots = self.loading_due_ms().into_iter().chain(self.snapshots.wake_ms);
+        let snapshots = self.loading_due_ms().into_iter().chain(self.snapshots.wake_ms).chain(self.letting_go_due_ms());
         links
             .chain(self.inbox.wake_at())
             .chain(self.duty_wake_ms)
@@ -489,6 +497,8 @@ impl Engine {
         if self.inbox.take_retry_due() {
             self.actions.push(Action::Load(Load::Parked { after: None, bytes: LOAD_BYTES }));
         }
+        // Whatever was just given up may be in a snapshot that has been there all the time.
+        self.snapshots.missed |= self.actions.iter().any(|action| matches!(action, Action::Emit(Event::Gap { .. })));
         self.see_to_loading(now);
         self.see_to_duties(now, caught_up);
         self.see_to_key(now, caught_up);
@@ -500,6 +510,7 @@ impl Engine {
         self.note_place(now);
         self.see_to_need(now);
         self.send_snapshots(now);
+        self.see_to_letting_go(now);
         if self.badge() == Badge::Synced && self.synced_ms.is_none_or(|at| at / 1_000 != now.wall_ms / 1_000) {
             self.synced_ms = Some(now.wall_ms);
         }

@@ -13,7 +13,8 @@ use sync_types::{
 };
 
 pub use rows::{
-    Damage, HeldRow, Load, ParkedRow, Paved, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow,
+    Damage, GONE_BYTES, HeldRow, Load, ParkedRow, Paved, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot,
+    WaitingRow,
 };
 
 use crate::roster::JoinRequest;

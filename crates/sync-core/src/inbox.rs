@@ -506,7 +506,7 @@ impl Inbox {
             || !context.protections.hold(Protection::CopiesKnownAgain);
         let cursor = (envelope.kind == Kind::Data && is_news).then(|| context.local.advance());
         self.retry_due |= self.copies.concerns(&envelope.sender, envelope.seq);
-        context.local.held_bytes += envelope.bytes.len() as u64;
+        context.local.hold(&envelope.bytes);
         effects.ops.push(StoreOp::Take(HeldRow {
             sender: envelope.sender,
             seq: envelope.seq,

@@ -109,14 +109,15 @@ impl Outbox {
             late: false,
             envelope: envelope.as_bytes().clone(),
         };
-        context.local.held_bytes += row.envelope.len() as u64;
+        context.local.hold(&row.envelope);
         self.append(&row);
         row
     }
 
     /// Keeps an envelope at hand, if there is room.
     pub(crate) fn remember(&mut self, row: &HeldRow) {
-        if self.recent_bytes + row.envelope.len() > RECENT_BYTES_MAX || self.recent.contains_key(&row.seq) {
+        let is_gone = row.envelope.is_empty();
+        if is_gone || self.recent_bytes + row.envelope.len() > RECENT_BYTES_MAX || self.recent.contains_key(&row.seq) {
             return;
         }
         self.recent_bytes += row.envelope.len();

@@ -84,11 +84,13 @@ pub enum Protection {
     SnapshotSettled,
     /// A relay drops what snapshots cover once every device has it.
     CoveredByAll,
+    /// A device keeps its envelopes until every relay has its own and a snapshot stands for them.
+    KeptUntilCovered,
 }
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -129,6 +131,7 @@ impl Protection {
         Self::SnapshotCovers,
         Self::SnapshotSettled,
         Self::CoveredByAll,
+        Self::KeptUntilCovered,
     ];
 }
 

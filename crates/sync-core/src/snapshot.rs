@@ -99,6 +99,13 @@ impl Manifest {
         self.covered.0.iter().find(|covered| covered.sender == *sender)
     }
 
+    /// Whether an envelope is in it.
+    pub(crate) fn covers(&self, sender: &DeviceId, seq: Seq) -> bool {
+        let is_missing =
+            |covered: &&Covered| covered.missing.0.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+        self.of_sender(sender).is_some_and(|covered| seq <= covered.seq && !is_missing(&covered))
+    }
+
     /// Bytes of the app's in this part, if it is one of those.
     fn len_of(&self, part: &BlobId) -> Option<u64> {
         let place = self.content().iter().position(|known| known == part)? as u64;

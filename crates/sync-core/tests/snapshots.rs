@@ -102,7 +102,9 @@ fn who_joined_first_is_asked_and_the_next_if_that_one_makes_none() {
 fn an_app_is_asked_by_bytes_and_a_newcomer_counts_what_its_snapshot_stands_for() {
     let mut story = Story::with_snapshots_by_bytes(2, 1, 10_000);
     let push = |story: &mut Story, blobs: usize| {
-        (0..blobs).for_each(|_| drop(story.push(1)));
+        for _ in 0..blobs {
+            story.push(1);
+        }
         story.rest();
         story.app_reads_all(0);
         story.rest();
@@ -124,8 +126,11 @@ fn an_app_is_asked_by_bytes_and_a_newcomer_counts_what_its_snapshot_stands_for()
     story.wait_ms(200_000);
     let asks = [0, 1, newcomer].map(|device| asked(&mut story, device));
     assert_eq!(asks, [0, 0, 0], "what the snapshot stands for is in one");
-    push(&mut story, 20);
-    story.app_reads_all(newcomer);
+    story.set_online(0, false);
+    story.set_online(1, false);
+    for _ in 0..30 {
+        story.push(newcomer);
+    }
     story.wait_ms(200_000);
     assert!(asked(&mut story, newcomer) > 0, "and what came since is in none");
 }
@@ -183,4 +188,71 @@ fn what_was_given_up_for_lost_a_snapshot_brings_after_all() {
     let told = story.told(2);
     assert!(told.iter().any(|event| matches!(event, Event::Gap { .. })), "{told:?}");
     assert_eq!((story.log(2), story.taken(2)), (vec![kept], vec![lost, kept]), "it is in the snapshot");
+}
+
+#[test]
+fn what_a_snapshot_stands_for_is_let_go_and_who_lacks_it_gets_that() {
+    let mut story = Story::with_snapshots_that_keep_nothing(3, 1);
+    story.set_online(2, false);
+    let blobs: Vec<_> = (0..10).map(|blob| story.push(blob % 2)).collect();
+    story.wait_ms(3_000);
+    story.app_reads_all(1);
+    story.wait_ms(3_000);
+    assert_eq!([0, 1].map(|device| story.let_go(device)), [0, 0], "nothing stands for it yet");
+    story.make_snapshot(0);
+    story.wait_ms(10_000);
+    // Each lets go of its own and the other's, and of what made the members members.
+    assert!([0, 1].iter().all(|device| story.let_go(*device) > 10));
+    let after = story.push(1);
+    story.wait_ms(3_000);
+
+    story.stop_relay(0);
+    story.wipe_relay(0);
+    story.start_relay(0);
+    story.set_online(2, true);
+    story.rest();
+    assert_eq!((story.taken(2), story.log(2)), (blobs.clone(), vec![after]), "no relay has the rows any more");
+    let mut read = story.log(1);
+    read.sort_unstable();
+    assert_eq!(read, [blobs, vec![after]].concat(), "the app has read them long ago");
+    let newcomer = story.join();
+    story.rest();
+    assert_eq!(story.log(newcomer), [after]);
+}
+
+#[test]
+fn an_own_envelope_that_a_relay_has_not_got_is_kept() {
+    let mut story = Story::with_snapshots_that_keep_nothing(2, 2);
+    story.stop_relay(1);
+    let blobs: Vec<_> = (0..10).map(|_| story.push(0)).collect();
+    story.wait_ms(10_000);
+    story.app_reads_all(1);
+    story.make_snapshot(0);
+    story.wait_ms(10_000);
+    let own = story.let_go(0);
+    assert!(own < 10 && story.let_go(1) >= 10, "the one relay in reach has them, and a snapshot");
+    story.start_relay(1);
+    story.rest();
+    assert!(story.on_relay(1) >= 10 && story.let_go(0) > own);
+    assert_eq!(story.log(1), blobs);
+}
+
+#[test]
+fn a_relay_that_was_restored_from_a_copy_takes_a_snapshot_that_is_of_more_than_it_has() {
+    let mut story = Story::with_snapshots_that_keep_nothing(2, 1);
+    story.push(1);
+    story.rest();
+    story.copy_relay(0);
+    let blobs: Vec<_> = (0..10).map(|_| story.push(1)).collect();
+    story.rest();
+    story.make_snapshot(0);
+    story.rest();
+    story.stop_relay(0);
+    story.restore_relay(0);
+    story.start_relay(0);
+    story.rest();
+    assert_eq!(story.snapshots_on(0), 1);
+    let newcomer = story.join();
+    story.rest();
+    assert_eq!(story.taken(newcomer)[1..], blobs);
 }

@@ -75,6 +75,8 @@ impl Device {
             rotate_after_ms: None,
             snapshot_after: Some(1),
             snapshot_after_bytes: None,
+            keep_ms: 1_000,
+            keep_bytes: 1_000,
             relays: relays.iter().map(|relay| relay.id).collect(),
         };
         // Another seed at every start, as the shell would: one seed twice would seal one name twice.

@@ -60,6 +60,8 @@ impl Rig {
             rotate_after: None,
             snapshot_after: None,
             snapshot_after_bytes: None,
+            keep_for: Duration::ZERO,
+            keep_bytes: 0,
             online: false,
             shown: shown.clone(),
             events: broadcast::Sender::new(64),

@@ -108,6 +108,7 @@ pub(super) fn own_blob(op: &StoreOp) -> Option<Pushed> {
         | StoreOp::Snapshot { .. }
         | StoreOp::SnapshotPart { .. }
         | StoreOp::SnapshotOver { .. }
-        | StoreOp::HeldBytes { .. } => None,
+        | StoreOp::HeldBytes { .. }
+        | StoreOp::LetGo { .. } => None,
     }
 }

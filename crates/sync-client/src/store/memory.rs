@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use bytes::Bytes;
 use sync_core::{
-    event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow},
+    event::{GONE_BYTES, HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow},
     identity::Nonce,
 };
 use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, LocalLogId, RelayId, Seq};
@@ -35,6 +35,8 @@ struct State {
     offered: Seq,
     app_acked: LocalCursor,
     held_bytes: u64,
+    kept_bytes: u64,
+    own_gone: Seq,
     identity_reused: bool,
     nonces: Vec<Nonce>,
     snapshots: BTreeMap<BlobId, (bool, Bytes, BTreeMap<BlobId, Bytes>)>,
@@ -58,6 +60,12 @@ impl State {
                 let held = self.held.iter_mut().find(|held| held.sender == sender && held.seq == seq);
                 held.into_iter().for_each(|held| held.envelope = envelope.clone());
             }
+            StoreOp::LetGo { sender, first, last, bytes } => {
+                let gone = self.held.iter_mut().filter(|row| row.sender == sender && (first..=last).contains(&row.seq));
+                gone.for_each(|row| row.envelope = Bytes::new());
+                self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
+                self.own_gone = if self.me() == Some(sender) { self.own_gone.max(last) } else { self.own_gone };
+            }
             StoreOp::HeldBytes { at_least } => self.held_bytes = self.held_bytes.max(at_least),
             StoreOp::Sender(row) => drop(self.senders.insert(row.sender, row)),
             StoreOp::Wait(row) => drop(self.waiting.insert(row.hash, row)),
@@ -69,7 +77,7 @@ impl State {
             StoreOp::AppAck { cursor } => self.app_acked = self.app_acked.max(cursor),
             StoreOp::IdentityReused => self.identity_reused = true,
             StoreOp::Identity { device, former, nonce } => {
-                (self.offered, self.identity_reused) = (Seq::START, false);
+                (self.offered, self.own_gone, self.identity_reused) = (Seq::START, Seq::START, false);
                 self.receipts.remove(&former);
                 self.nonces.push(nonce);
                 let place = self.profile.as_mut().and_then(|profile| profile.membership.as_mut());
@@ -99,6 +107,7 @@ impl State {
 
     fn hold(&mut self, row: HeldRow) {
         self.held_bytes += row.envelope.len() as u64;
+        self.kept_bytes += row.envelope.len() as u64;
         self.held.push(row);
     }
 
@@ -130,7 +139,7 @@ impl State {
 fn fitting<'a>(rows: impl Iterator<Item = (usize, &'a HeldRow)>, bytes: usize) -> (Vec<HeldRow>, u64) {
     let (mut taken, mut position, mut sum) = (Vec::new(), 0, 0);
     for (index, row) in rows {
-        sum += row.envelope.len();
+        sum += if row.envelope.is_empty() { GONE_BYTES } else { row.envelope.len() };
         if !taken.is_empty() && sum > bytes {
             break;
         }
@@ -212,6 +221,8 @@ impl Store for MemoryStore {
             head_cursor: state.head(),
             app_acked: state.app_acked,
             held_bytes: state.held_bytes,
+            kept_bytes: state.kept_bytes,
+            own_gone: state.own_gone,
             offered: state.offered,
             identity_reused: state.identity_reused,
             nonces: state.nonces.clone(),
@@ -251,6 +262,10 @@ impl Store for MemoryStore {
             Load::Held { relay: _, after, bytes } => {
                 fitting(rows.skip(usize::try_from(after).expect("a test's rows")), bytes)
             }
+            Load::Front { after, bytes } => {
+                let later = rows.skip(usize::try_from(after).expect("a test's rows"));
+                fitting(later.filter(|(_, row)| !row.envelope.is_empty()), bytes)
+            }
             Load::SnapshotPart { relay: _, snapshot, part } => {
                 let part = state.snapshots.get(&snapshot).and_then(|(.., parts)| parts.get(&part));
                 (part.cloned().map(HeldRow::unread).into_iter().collect(), 0)
@@ -272,6 +287,7 @@ impl Store for MemoryStore {
     async fn log(&self, after: LocalCursor, rows: u32, bytes: usize) -> Result<Vec<HeldRow>, StoreError> {
         let state = self.state.lock().expect("no panics here");
         let later = state.held.iter().enumerate().filter(|(_, row)| row.cursor.is_some_and(|cursor| cursor > after));
+        let later = later.filter(|(_, row)| !row.envelope.is_empty());
         Ok(fitting(later.take(usize::try_from(rows).expect("a test's rows")), bytes).0)
     }
 
@@ -304,7 +320,7 @@ impl Store for MemoryStore {
         let state = self.state.lock().expect("no panics here");
         let changed = |bytes: &Bytes, name: BlobHash| BlobHash::of_bytes(bytes) != name;
         let unlike = |bytes: &Bytes, name: BlobId| BlobHash::of_bytes(bytes).blob_id() != name;
-        let held = state.held.iter().filter(|row| changed(&row.envelope, row.hash));
+        let held = state.held.iter().filter(|row| !row.envelope.is_empty() && changed(&row.envelope, row.hash));
         let snapshots = state.snapshots.iter().filter(|(id, (_, manifest, parts))| {
             unlike(manifest, **id) || parts.iter().any(|(id, part)| unlike(part, *id))
         });

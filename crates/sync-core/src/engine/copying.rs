@@ -87,7 +87,8 @@ impl Engine {
             return;
         };
         let head = self.outbox.head();
-        let from = from.min(head.next());
+        // What was let go can't be sealed again: every relay had it, and a snapshot has.
+        let from = from.min(head.next()).max(self.letting_go.own_gone.next());
         // What was offered in an earlier run may have been sent in that.
         let offered = if self.offered_before >= from { self.offered_before } else { self.sent };
         let said = self.receipts.own().map_or(Seq::START, |own| own.count);

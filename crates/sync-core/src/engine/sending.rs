@@ -78,12 +78,19 @@ impl Engine {
             Load::Own { .. } if self.resealed(now, &rows) => self.loading_own = false,
             Load::Own { from, .. } => {
                 self.loading_own = false;
+                let is_there = rows.iter().any(|row| row.seq == from);
+                let (gone, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.envelope.is_empty());
                 let (rows, damaged): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_whole);
-                let gone = [&rows, &damaged].into_iter().flatten().all(|row| row.seq != from).then_some(from);
-                for seq in damaged.iter().map(|row| row.seq).chain(gone) {
+                for seq in damaged.iter().map(|row| row.seq).chain((!is_there).then_some(from)) {
                     // What the store once took is gone, or the disk has changed it. That is shown, and does not stop the others.
                     self.links.iter_mut().for_each(|link| link.refuse(seq, ErrorCode::StoreCorrupt));
                     self.actions.push(Action::Emit(Event::Failed { relay: None, code: ErrorCode::StoreCorrupt }));
+                }
+                // What stands in a snapshot that every relay had is owed to none, be it one that is new or was wiped.
+                for index in 0..self.links.len() {
+                    if self.links[index].is_live() && !gone.is_empty() {
+                        self.acknowledged(index, gone.iter().map(|row| row.seq));
+                    }
                 }
                 self.outbox.remember_loaded(&rows);
             }
@@ -116,6 +123,7 @@ impl Engine {
                     self.links[index].refill.extend(owed);
                 }
             }
+            Load::Front { after, .. } => self.front_loaded(now, after, &rows, position),
             Load::SnapshotPart { relay, snapshot, part } => {
                 if let Some(index) = self.index_of(&relay) {
                     self.part_loaded(now, index, (snapshot, part), rows);

@@ -129,6 +129,17 @@ pub enum StoreOp {
         /// In all.
         at_least: u64,
     },
+    /// Nobody needs these envelopes any more: their rows stay, and say where they belong, without them.
+    LetGo {
+        /// Whose.
+        sender: DeviceId,
+        /// The first.
+        first: Seq,
+        /// The last: all of this sender's between them.
+        last: Seq,
+        /// How long they are together.
+        bytes: u64,
+    },
     /// A roster entry that was taken and is over: a newer name has its place.
     Superseded {
         /// Its bytes.
@@ -170,7 +181,7 @@ pub struct HeldRow {
     pub held_ms: u64,
     /// It came after a gap had been reported in its place.
     pub late: bool,
-    /// The envelope.
+    /// The envelope; nothing once it was [let go](StoreOp::LetGo).
     pub envelope: Bytes,
 }
 
@@ -261,7 +272,10 @@ pub struct Paved {
     pub known: [u8; 32],
 }
 
-/// Rows to read from what is held.
+/// What a row without its envelope counts among the bytes that a [`Load`] asks for.
+pub const GONE_BYTES: usize = 128;
+
+/// Rows to read from what is held. An envelope that was let go counts as [`GONE_BYTES`], so that there is an end to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Load {
     /// Own envelopes in their order, from this one on, until `bytes` are exceeded; at least one, if there is one.
@@ -285,6 +299,13 @@ pub enum Load {
     Held {
         /// On whose behalf.
         relay: RelayId,
+        /// The position before the first.
+        after: u64,
+        /// When to stop.
+        bytes: usize,
+    },
+    /// As [`Self::Held`], without what was let go.
+    Front {
         /// The position before the first.
         after: u64,
         /// When to stop.
@@ -329,6 +350,10 @@ pub struct Stored {
     pub app_acked: LocalCursor,
     /// Bytes of all envelopes that were ever taken in or sealed, and see [`StoreOp::HeldBytes`].
     pub held_bytes: u64,
+    /// Bytes of those that were not let go.
+    pub kept_bytes: u64,
+    /// The last of this device's own that was let go.
+    pub own_gone: Seq,
     /// Own envelopes up to here were offered to somebody.
     pub offered: Seq,
     /// How far each sender is held, this device among them.

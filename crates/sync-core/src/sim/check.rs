@@ -289,7 +289,7 @@ pub(super) fn status(world: &World, device: usize) -> Result<(), Violation> {
         let Some(log) = state.sessions.get(&relay.id).and_then(|session| relay.log_of_session(*session)) else {
             continue;
         };
-        let own = state.disk.held.iter().filter(|row| row.sender == state.id);
+        let own = state.disk.held.iter().filter(|row| row.sender == state.id && !state.disk.is_gone(row));
         if let Some(missing) = own.map(|row| row.hash.blob_id()).find(|blob_id| !log.ever_had(blob_id)) {
             return wrong(format!("but {missing:?} is not on {:?}", relay.id));
         }
@@ -545,12 +545,17 @@ fn relays_are_full_again(world: &World) -> Result<(), Violation> {
     for relay in &world.relays {
         let Some(log) = world.log_in_use(relay) else { continue };
         for device in world.survivors() {
-            let lasting = world.devices[device].disk.held.iter().filter(|row| !is_short_lived(row));
+            let disk = &world.devices[device].disk;
+            let lasting = disk.held.iter().filter(|row| !is_short_lived(row) && !disk.is_gone(row));
             for row in lasting {
                 let blob_id = row.hash.blob_id();
                 let witnesses = world.truth.lost.get(&(relay.id, blob_id));
-                let can_tell = witnesses.is_none_or(|devices| devices.iter().any(|device| alive.contains(device)));
-                let owed = alive.contains(&row.sender) || (relay.ever_stored(&blob_id) && can_tell);
+                // Who has let it go has nothing to give: a snapshot stands for it.
+                let gone =
+                    |id: &DeviceId| world.devices.iter().any(|device| device.id == *id && device.disk.is_gone(row));
+                let keeps = |id: &DeviceId| alive.contains(id) && !gone(id);
+                let can_tell = witnesses.is_none_or(|devices| devices.iter().any(keeps));
+                let owed = keeps(&row.sender) || (relay.ever_stored(&blob_id) && can_tell);
                 if owed && !log.ever_had(&blob_id) {
                     let what = format!("{:?} lacks {:?} {} ({:?})", relay.id, row.sender, row.seq, row.kind);
                     let kind = if row.kind == Kind::Data { "1 no loss" } else { "1 no loss (control)" };

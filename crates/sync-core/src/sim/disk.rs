@@ -7,7 +7,7 @@ use sync_types::{BlobHash, BlobId, DeviceId, LocalCursor, PushId, RelayId, Seq};
 
 use super::check::Violation;
 use crate::{
-    event::{HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow},
+    event::{GONE_BYTES, HeldRow, Load, ParkedRow, RelayState, SenderRow, StoreOp, Stored, StoredSnapshot, WaitingRow},
     identity::Nonce,
     ranges::Ranges,
 };
@@ -26,6 +26,10 @@ pub struct Disk {
     offered: Seq,
     app_acked: LocalCursor,
     held_bytes: u64,
+    kept_bytes: u64,
+    own_gone: Seq,
+    /// Places whose envelopes were let go. They stay in `held`, for checks alone.
+    pub(crate) gone: BTreeSet<(DeviceId, Seq)>,
     pub(crate) roster: Vec<Bytes>,
     identity_reused: bool,
     nonces: Vec<Nonce>,
@@ -54,6 +58,9 @@ impl Disk {
             offered: Seq::START,
             app_acked: LocalCursor::START,
             held_bytes: 0,
+            kept_bytes: 0,
+            own_gone: Seq::START,
+            gone: BTreeSet::new(),
             roster,
             identity_reused: false,
             nonces: Vec::new(),
@@ -111,6 +118,7 @@ impl Disk {
                 }
                 StoreOp::Offered { through } => self.offered = through,
                 StoreOp::AppAck { cursor } => self.app_acked = cursor,
+                StoreOp::LetGo { sender, first, last, bytes } => self.let_go(sender, (first, last), bytes)?,
                 StoreOp::HeldBytes { at_least } => self.held_bytes = self.held_bytes.max(at_least),
                 StoreOp::Roster { entry } if self.roster.contains(&entry) => {}
                 StoreOp::Roster { entry } => self.roster.push(entry),
@@ -120,6 +128,7 @@ impl Disk {
                 StoreOp::IdentityReused => self.identity_reused = true,
                 StoreOp::Identity { device, former, nonce } => {
                     (self.me, self.offered, self.identity_reused) = (device, Seq::START, false);
+                    self.own_gone = Seq::START;
                     self.nonces.push(nonce);
                     self.receipts.remove(&former);
                 }
@@ -174,8 +183,44 @@ impl Disk {
         self.hashes.insert(row.hash, (row.sender, row.seq));
         self.blob_ids.insert(row.hash.blob_id());
         self.held_bytes += row.envelope.len() as u64;
+        self.kept_bytes += row.envelope.len() as u64;
         self.held.push(row);
         Ok(())
+    }
+
+    /// The envelopes at these places are not read any more.
+    fn let_go(&mut self, sender: DeviceId, (first, last): (Seq, Seq), bytes: u64) -> Result<(), Violation> {
+        let mut len = 0;
+        for seq in (first.get()..=last.get()).map(Seq::new) {
+            let row = self.held.iter().find(|row| (row.sender, row.seq) == (sender, seq));
+            let Some(row) = row.filter(|row| row.cursor.is_none_or(|cursor| cursor <= self.app_acked)) else {
+                let what = format!("{sender:?} {seq} is let go, and the app has not acknowledged it");
+                return Err(Violation::new("1 no loss", what));
+            };
+            len += row.envelope.len() as u64;
+            if !self.gone.insert((sender, seq)) {
+                return Err(Violation::new("1 no loss", format!("{sender:?} {seq} is let go twice")));
+            }
+        }
+        if len != bytes {
+            return Err(Violation::new("sizes are kept", format!("{bytes} bytes of {len} are let go")));
+        }
+        self.kept_bytes -= bytes;
+        if sender == self.me {
+            self.own_gone = self.own_gone.max(last);
+        }
+        Ok(())
+    }
+
+    /// A row as a database reads it.
+    fn as_stored(&self, row: &HeldRow) -> HeldRow {
+        let envelope = if self.is_gone(row) { Bytes::new() } else { row.envelope.clone() };
+        HeldRow { envelope, ..row.clone() }
+    }
+
+    /// Its envelope was let go.
+    pub(crate) fn is_gone(&self, row: &HeldRow) -> bool {
+        self.gone.contains(&(row.sender, row.seq))
     }
 
     /// An own envelope takes the place of the one that was there.
@@ -283,12 +328,22 @@ impl Disk {
         match load {
             Load::Own { from, bytes } => {
                 let own = self.own().filter(|row| row.seq >= from);
-                (up_to(own, bytes), 0)
+                (up_to(own.map(|row| self.as_stored(row)), bytes), 0)
             }
-            Load::Of { sender, from, bytes } => (up_to(self.of(sender).filter(|row| row.seq >= from), bytes), 0),
+            Load::Of { sender, from, bytes } => {
+                let theirs = self.of(sender).filter(|row| row.seq >= from);
+                (up_to(theirs.map(|row| self.as_stored(row)), bytes), 0)
+            }
             Load::Held { after, bytes, .. } => {
-                let rows = up_to(self.held.iter().skip(after as usize), bytes);
+                let rows = up_to(self.held.iter().skip(after as usize).map(|row| self.as_stored(row)), bytes);
                 let position = after + rows.len() as u64;
+                (rows, position)
+            }
+            Load::Front { after, bytes } => {
+                let rows = self.held.iter().zip(1..).skip(after as usize).filter(|(row, _)| !self.is_gone(row));
+                let (rows, positions): (Vec<_>, Vec<u64>) = rows.map(|(row, position)| (row.clone(), position)).unzip();
+                let rows = up_to(rows.into_iter(), bytes);
+                let position = rows.len().checked_sub(1).map_or(0, |last| positions[last]);
                 (rows, position)
             }
             Load::SnapshotPart { snapshot, part, .. } => {
@@ -298,8 +353,7 @@ impl Disk {
             }
             Load::Parked { after, bytes } => {
                 let parked = self.parked.values().filter(|row| after.is_none_or(|after| row.blob_id > after));
-                let rows: Vec<_> = parked.map(|row| HeldRow::unread(row.envelope.clone())).collect();
-                (up_to(rows.iter(), bytes), 0)
+                (up_to(parked.map(|row| HeldRow::unread(row.envelope.clone())), bytes), 0)
             }
         }
     }
@@ -315,7 +369,8 @@ impl Disk {
 
     /// What is not what it was.
     pub(crate) fn damaged(&self) -> Vec<(DeviceId, Seq, BlobHash)> {
-        let damaged = self.held.iter().filter(|row| BlobHash::of_bytes(&row.envelope) != row.hash);
+        let damaged =
+            self.held.iter().filter(|row| !self.is_gone(row) && BlobHash::of_bytes(&row.envelope) != row.hash);
         damaged.map(|row| (row.sender, row.seq, row.hash)).collect()
     }
 
@@ -323,7 +378,13 @@ impl Disk {
     pub(super) fn copied(&self) -> super::repairs::Copied {
         let waiting = self.waiting.values().map(|row| row.envelope.clone());
         let parked = self.parked.values().map(|row| row.envelope.clone());
-        let envelopes = self.held.iter().map(|row| row.envelope.clone()).chain(waiting).chain(parked);
+        let envelopes = self
+            .held
+            .iter()
+            .filter(|row| !self.is_gone(row))
+            .map(|row| row.envelope.clone())
+            .chain(waiting)
+            .chain(parked);
         (self.roster.clone(), envelopes.collect())
     }
 
@@ -333,6 +394,8 @@ impl Disk {
             head_cursor: LocalCursor::new(self.log.len() as u64),
             app_acked: self.app_acked,
             held_bytes: self.held_bytes,
+            kept_bytes: self.kept_bytes,
+            own_gone: self.own_gone,
             offered: self.offered,
             senders: self.senders.values().cloned().collect(),
             waiting: self.waiting.values().cloned().collect(),
@@ -354,12 +417,12 @@ fn stored_snapshot((own, manifest, parts): &(bool, Bytes, BTreeMap<BlobId, Bytes
     StoredSnapshot { own: *own, manifest: manifest.clone(), parts: parts.keys().copied().collect() }
 }
 
-fn up_to<'a>(rows: impl Iterator<Item = &'a HeldRow>, bytes: usize) -> Vec<HeldRow> {
+fn up_to(rows: impl Iterator<Item = HeldRow>, bytes: usize) -> Vec<HeldRow> {
     let mut left = Some(bytes);
     rows.map_while(|row| {
         let room = left?;
-        left = room.checked_sub(row.envelope.len());
-        Some(row.clone())
+        left = room.checked_sub(if row.envelope.is_empty() { GONE_BYTES } else { row.envelope.len() });
+        Some(row)
     })
     .collect()
 }

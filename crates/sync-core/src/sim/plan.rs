@@ -82,10 +82,16 @@ pub struct Plan {
     pub snapshot_after: Option<u64>,
     /// After how many bytes of envelopes, likewise.
     pub snapshot_after_bytes: Option<u64>,
+    /// For how many milliseconds, and how many bytes, devices keep what a snapshot stands for.
+    pub keep: (u64, u64),
+    /// That is less than it may take until a relay loses something.
+    pub only_snapshots_are_left: bool,
     /// Devices more, which join at any time.
     pub newcomers: u64,
 }
 
+/// As devices keep it.
+const KEEP: (u64, u64) = (7 * 24 * 3_600_000, 64 * 1024 * 1024);
 /// How often something goes wrong in a random run, at most.
 const UPSETS: u64 = 12;
 const RENAMES: u64 = 60;
@@ -106,6 +112,8 @@ impl Plan {
             renames: RENAMES,
             snapshot_after: None,
             snapshot_after_bytes: None,
+            keep: KEEP,
+            only_snapshots_are_left: false,
             newcomers: 0,
         }
     }
@@ -159,6 +167,8 @@ impl Plan {
             renames: RENAMES,
             snapshot_after: None,
             snapshot_after_bytes: None,
+            keep: KEEP,
+            only_snapshots_are_left: false,
             newcomers: 0,
         }
     }
@@ -193,6 +203,8 @@ impl Plan {
         };
         let (after, newcomers) = (dice.range(1, 12), dice.range(1, 3));
         let (by, after_bytes) = (dice.range(0, 2), dice.range(1, 12));
+        let keep = (dice.range(0, 30_000), 420 * dice.range(0, 15));
+        let keeps_little = dice.chance(700);
         Self {
             relays: [1, 2, 1, 3][(seed % 4) as usize],
             faults,
@@ -201,6 +213,8 @@ impl Plan {
             // An envelope of these runs is some 420 bytes long.
             snapshot_after: (by != 1).then_some(after),
             snapshot_after_bytes: (by != 0).then_some(420 * after_bytes),
+            keep: if keeps_little { keep } else { KEEP },
+            only_snapshots_are_left: keeps_little && (plan.faults.wipes || plan.faults.rollbacks),
             newcomers,
             ..plan
         }

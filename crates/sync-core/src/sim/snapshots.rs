@@ -61,6 +61,22 @@ impl World {
         }
     }
 
+    /// Apps that make snapshots read on at rest, too: whoever lacks something for good may be waiting for one.
+    pub(super) fn apps_read_on(&mut self) -> Result<(), Violation> {
+        if self.plan.snapshot_after.is_none() && self.plan.snapshot_after_bytes.is_none() {
+            return Ok(());
+        }
+        for device in self.survivors() {
+            let Device { app, disk, .. } = &mut self.devices[device];
+            app.read(disk, usize::MAX)?;
+            let cursor = app.cursor;
+            if cursor > disk.app_acked() {
+                self.feed(device, Input::AppAck { cursor })?;
+            }
+        }
+        Ok(())
+    }
+
     /// An app reads all there is, says so, and gives its state.
     pub(super) fn make_snapshot(&mut self, device: usize) -> Result<(), Violation> {
         let boot = self.devices[device].boot;
@@ -81,8 +97,12 @@ impl World {
         if !self.is_boot(device, boot) {
             return Ok(());
         }
-        // With both refused there would be none left; and what it has it can use.
-        let may_refuse = self.plan.newcomers > 0 && self.dice.chance(150);
+        // With both refused there would be none left; and what it has it can use. Where relays lose the other one, and devices
+        // have let go of what was in it, there may be none besides.
+        // One that has read a log before does so more often: it should not need one.
+        let has_read = !self.devices[device].disk.log.is_empty();
+        let refuses = self.dice.chance(if has_read { 500 } else { 150 });
+        let may_refuse = self.plan.newcomers > 0 && refuses && !self.plan.only_snapshots_are_left;
         let app = &mut self.devices[device].app;
         app.refuses |= may_refuse && !app.has_refused && app.taken.is_empty();
         let refuses = std::mem::take(&mut app.refuses);

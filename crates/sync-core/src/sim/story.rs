@@ -53,6 +53,19 @@ impl Story {
         story
     }
 
+    /// The same, on devices that let go of what a snapshot stands for as soon as they may.
+    pub fn with_snapshots_that_keep_nothing(devices: usize, relays: usize) -> Self {
+        let plan = Plan { snapshot_after: Some(1_000), keep: (0, 0), ..Plan::calm(1, devices, relays) };
+        let mut story = Self(World::new(plan, None));
+        story.rest();
+        story
+    }
+
+    /// How many envelopes a device has let go.
+    pub fn let_go(&self, device: DeviceIndex) -> usize {
+        self.0.devices[device].disk.gone.len()
+    }
+
     /// The app on a device reads its log to the end, acknowledges it, and makes a snapshot.
     pub fn make_snapshot(&mut self, device: DeviceIndex) {
         self.0.make_snapshot(device).unwrap_or_else(|violation| panic!("{violation}"));

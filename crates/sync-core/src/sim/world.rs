@@ -47,6 +47,8 @@ pub struct Report {
     pub receipts: u64,
     /// Snapshots that apps have loaded.
     pub snapshots: u64,
+    /// Envelopes that devices have let go.
+    pub let_go: u64,
 }
 
 impl Report {
@@ -60,6 +62,7 @@ impl Report {
             delivered: self.delivered + other.delivered,
             receipts: self.receipts + other.receipts,
             snapshots: self.snapshots + other.snapshots,
+            let_go: self.let_go + other.let_go,
         }
     }
 }
@@ -217,6 +220,7 @@ impl World {
         self.come_to_rest()?;
         self.stay_at_rest()?;
         self.report.delivered = check::at_rest(&self)?;
+        self.report.let_go = self.devices.iter().map(|device| device.disk.gone.len() as u64).sum();
         Ok(self.report)
     }
 
@@ -249,6 +253,7 @@ impl World {
         while self.now_ms < end && !self.is_at_rest() {
             let until = (self.now_ms + 1_000).min(end);
             self.play_until(until)?;
+            self.apps_read_on()?;
         }
         self.read_everything()
     }
@@ -419,6 +424,8 @@ impl World {
             rotate_after_ms: None,
             snapshot_after: self.plan.snapshot_after,
             snapshot_after_bytes: self.plan.snapshot_after_bytes,
+            keep_ms: self.plan.keep.0,
+            keep_bytes: self.plan.keep.1,
         };
         let state = &mut self.devices[device];
         let stored = state.disk.stored();

@@ -88,7 +88,7 @@ impl Backup {
     pub(crate) async fn roster(&mut self) -> Result<(Vec<Bytes>, Vec<Bytes>), StoreError> {
         let entries = sqlx::query("SELECT entry AS envelope FROM roster ORDER BY place").fetch(&mut self.db);
         let (entries, left) = fitting(entries, PARKED_BYTES_MAX).await?;
-        let control = "SELECT envelope FROM held WHERE kind = ?1
+        let control = "SELECT envelope FROM held WHERE kind = ?1 AND length(envelope) > 0
                        UNION ALL SELECT envelope FROM waiting UNION ALL SELECT envelope FROM parked";
         let control = sqlx::query(control).bind(Kind::Control as u8).fetch(&mut self.db);
         Ok((entries, fitting(control, left).await?.0))
@@ -99,7 +99,8 @@ impl Backup {
     pub(crate) async fn envelopes(&mut self, from: Place, bytes: u64) -> Result<(Vec<Bytes>, Place), StoreError> {
         match from {
             Place::Held(after) => {
-                let held = "SELECT position, envelope FROM held WHERE position > ? ORDER BY position";
+                let held =
+                    "SELECT position, envelope FROM held WHERE position > ? AND length(envelope) > 0 ORDER BY position";
                 let mut rows = sqlx::query(held).bind(after).fetch(&mut self.db);
                 let (mut taken, mut sum, mut last) = (Vec::new(), 0, after);
                 while sum < bytes

@@ -13,7 +13,7 @@ use crate::store::{Damaged, DamagedRow, StoreError};
 pub(super) async fn find(db: &SqlitePool) -> Result<Damaged, StoreError> {
     let mut damaged = Damaged::default();
     let held = "SELECT device.id AS sender, seq, hash, cursor, push_id, envelope
-                FROM held JOIN device ON device.no = held.sender ORDER BY position";
+                FROM held JOIN device ON device.no = held.sender WHERE length(envelope) > 0 ORDER BY position";
     let mut rows = sqlx::query(held).fetch(db);
     while let Some(row) = rows.next().await {
         let row = row?;

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use sqlx::{
     ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
     migrate::MigrateError,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use sync_core::event::{HeldRow, Load, StoreOp, Stored};
 use sync_sqlite::Database;
@@ -69,7 +69,9 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .disable_statement_logging();
-        let mut connection = SqliteConnection::connect_with(&options).await?;
+        // Of a file that is made now; one that was made without reuses what is let go, and stays as long as it is.
+        let writing = options.clone().auto_vacuum(SqliteAutoVacuum::Incremental);
+        let mut connection = SqliteConnection::connect_with(&writing).await?;
         // Not `run`, whose future the compiler takes for one that has to stay on its thread.
         sqlx::migrate!("./migrations").run_direct(None, &mut connection, false).await?;
         let readers = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(options.read_only(true));
@@ -214,7 +216,7 @@ impl Store for SqliteStore {
                     }
                     db.add(
                         "UPDATE profile SET group_id = NULL, device_id = NULL, offered = 0, app_acked = 0, reused = 0,
-                                            held_bytes = 0, local_log_id = ?",
+                                            held_bytes = 0, kept_bytes = 0, own_gone = 0, local_log_id = ?",
                     )
                     .bind(local_log_id.as_bytes().as_slice());
                     Ok(())

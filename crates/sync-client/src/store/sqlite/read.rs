@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sqlx::{ColumnIndex, Row, SqlitePool, sqlite::SqliteRow};
 use sync_core::{
     OWN_HASHES_MAX,
-    event::{HeldRow, Load, ParkReason, Paved, RelayState, SenderRow, Stored, StoredSnapshot, WaitingRow},
+    event::{GONE_BYTES, HeldRow, Load, ParkReason, Paved, RelayState, SenderRow, Stored, StoredSnapshot, WaitingRow},
     heads::Contradiction,
     identity::Nonce,
     roster::EntryHash,
@@ -24,12 +24,15 @@ pub(super) async fn stored(db: &SqlitePool) -> Result<Stored, StoreError> {
     // One transaction, so that all of it is of one moment.
     let mut tx = db.begin().await?;
     let mut stored = Stored::default();
-    let profile = "SELECT offered, app_acked, reused, held_bytes, (SELECT coalesce(max(cursor), 0) FROM held) AS head
+    let profile = "SELECT offered, app_acked, reused, held_bytes, kept_bytes, own_gone,
+                          (SELECT coalesce(max(cursor), 0) FROM held) AS head
                    FROM profile";
     let row = sqlx::query(profile).fetch_one(&mut *tx).await?;
     stored.head_cursor = LocalCursor::new(number(&row, "head")?);
     stored.app_acked = LocalCursor::new(number(&row, "app_acked")?);
     stored.held_bytes = number(&row, "held_bytes")?;
+    stored.kept_bytes = number(&row, "kept_bytes")?;
+    stored.own_gone = Seq::new(number(&row, "own_gone")?);
     stored.offered = Seq::new(number(&row, "offered")?);
     stored.identity_reused = row.try_get("reused")?;
     for row in sqlx::query("SELECT nonce FROM nonce ORDER BY place").fetch_all(&mut *tx).await? {
@@ -113,6 +116,10 @@ pub(super) async fn rows(db: &SqlitePool, load: Load) -> Result<(Vec<HeldRow>, u
             return Ok((take_while_it_fits(query.fetch(db), bytes).await?.0, 0));
         }
         Load::Held { relay: _, after, bytes } => (format!("{HELD} WHERE position > ? ORDER BY position"), after, bytes),
+        Load::Front { after, bytes } => {
+            // The length is in a row's head: what is behind it is not read for that.
+            (format!("{HELD} WHERE position > ? AND length(envelope) > 0 ORDER BY position"), after, bytes)
+        }
         Load::Parked { after, bytes } => return Ok((parked(db, after, bytes).await?, 0)),
         Load::SnapshotPart { relay: _, snapshot, part } => {
             let query = sqlx::query("SELECT envelope FROM snapshot_part WHERE snapshot = ? AND id = ?");
@@ -132,7 +139,7 @@ pub(super) async fn log(
     rows: u32,
     bytes: usize,
 ) -> Result<Vec<HeldRow>, StoreError> {
-    let query = format!("{HELD} WHERE cursor > ? ORDER BY cursor LIMIT ?");
+    let query = format!("{HELD} WHERE cursor > ? AND length(envelope) > 0 ORDER BY cursor LIMIT ?");
     let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(after.get().cast_signed()).bind(rows);
     Ok(take_while_it_fits(query.fetch(db), bytes).await?.0)
 }
@@ -227,7 +234,7 @@ async fn take_while_it_fits(
     while let Some(row) = rows.next().await {
         let row = row?;
         let next = held(&row)?;
-        sum += next.envelope.len();
+        sum += if next.envelope.is_empty() { GONE_BYTES } else { next.envelope.len() };
         if !taken.is_empty() && sum > bytes {
             break;
         }

@@ -23,6 +23,8 @@ const CHUNKS: [usize; 5] = [512, 128, 16, 4, 1];
 /// From this many on an INSERT goes by itself: together with what comes before and after it, it would rarely be the
 /// same text again.
 const LONG: usize = 16;
+/// Pages that the file gives back after envelopes were let go: more than those can have filled at once.
+const VACUUM_PAGES: u32 = 256;
 
 /// A batch, sorted by where it goes. Of facts that replace one another only the last is written.
 #[derive(Default)]
@@ -36,6 +38,12 @@ struct Batch<'a> {
     app_acked: Option<u64>,
     /// What is added to the bytes that were ever held, and what comes out at least.
     held_bytes: (u64, u64),
+    /// What is let go.
+    gone: Vec<(&'a DeviceId, Seq, Seq)>,
+    /// Bytes of that.
+    gone_bytes: u64,
+    /// And of those that come to rest.
+    came_bytes: u64,
     identity_reused: bool,
     identity: Option<(&'a DeviceId, &'a DeviceId, &'a Nonce)>,
     ordered: Vec<Ordered<'a>>,
@@ -75,6 +83,10 @@ impl<'a> Batch<'a> {
                 StoreOp::Receipt { device, envelope } => drop(batch.receipts.insert(*device, envelope)),
                 StoreOp::Offered { through } => batch.offered = Some(through.get()),
                 StoreOp::AppAck { cursor } => batch.app_acked = Some(cursor.get()),
+                StoreOp::LetGo { sender, first, last, bytes } => {
+                    batch.gone_bytes += bytes;
+                    batch.gone.push((sender, *first, *last));
+                }
                 StoreOp::HeldBytes { at_least } => batch.held_bytes.1 = batch.held_bytes.1.max(*at_least),
                 StoreOp::IdentityReused => batch.identity_reused = true,
                 StoreOp::Identity { device, former, nonce } => batch.identity = Some((device, former, nonce)),
@@ -102,13 +114,14 @@ impl<'a> Batch<'a> {
 
     fn changes_profile(&self) -> bool {
         let said = self.offered.is_some() || self.app_acked.is_some() || self.identity_reused;
-        said || self.held_bytes != (0, 0)
+        said || self.held_bytes != (0, 0) || self.gone_bytes > 0
     }
 
     fn hold(&mut self, row: &'a HeldRow) {
         let (added, at_least) = self.held_bytes;
         let len = row.envelope.len() as u64;
         self.held_bytes = (added + len, at_least + len);
+        self.came_bytes += len;
         self.held.push(row);
     }
 }
@@ -149,29 +162,39 @@ impl Writer {
                 for op in &batch.ordered {
                     put_ordered(db, op);
                 }
+                let_go(db, &batch.gone);
                 if batch.changes_profile() {
                     let (added, at_least) = batch.held_bytes;
                     db.add(
                         "UPDATE profile
                          SET offered = max(offered, ?), app_acked = max(app_acked, ?), reused = max(reused, ?),
-                             held_bytes = max(held_bytes + ?, ?)",
+                             held_bytes = max(held_bytes + ?, ?), kept_bytes = max(kept_bytes + ?, 0)",
                     )
                     .bind(batch.offered.unwrap_or(0).cast_signed())
                     .bind(batch.app_acked.unwrap_or(0).cast_signed())
                     .bind(batch.identity_reused)
                     .bind(added.cast_signed())
-                    .bind(at_least.cast_signed());
+                    .bind(at_least.cast_signed())
+                    .bind(batch.came_bytes.cast_signed() - batch.gone_bytes.cast_signed());
                 }
                 if let Some((device, former, nonce)) = batch.identity {
-                    db.add("UPDATE profile SET device_id = ?, offered = 0, reused = 0")
+                    db.add("UPDATE profile SET device_id = ?, offered = 0, own_gone = 0, reused = 0")
                         .bind(device.as_bytes().as_slice());
                     db.add("INSERT INTO nonce (nonce) VALUES (?)").bind(nonce.as_bytes().as_slice());
                     db.add("DELETE FROM receipt WHERE device = (SELECT no FROM device WHERE id = ?)")
                         .bind(former.as_bytes().as_slice());
                 }
-                Ok(())
+                Ok::<_, StoreError>(())
             })
-            .await
+            .await?;
+        if batch.gone_bytes > 0 {
+            // It was all or nothing before this: should this fail, the file is longer than it need be.
+            let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
+            if let Err(error) = self.db.add(&vacuum).flush().await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the profile's file is not cut back");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -299,6 +322,25 @@ fn put_ordered(db: &mut Database, op: &Ordered<'_>) {
             db.add("DELETE FROM snapshot WHERE id = ?").bind(snapshot.as_bytes().as_slice())
         }
     };
+}
+
+/// Rows lose their envelopes. Each is deleted and put back, because SQLite gives a page back for the one and never for an
+/// update that leaves it almost empty.
+fn let_go(db: &mut Database, gone: &[(&DeviceId, Seq, Seq)]) {
+    if gone.is_empty() {
+        return;
+    }
+    db.add("CREATE TEMP TABLE IF NOT EXISTS gone AS SELECT * FROM held WHERE FALSE");
+    for (sender, first, last) in gone {
+        let (id, first, last) = (sender.as_bytes().as_slice(), first.get().cast_signed(), last.get().cast_signed());
+        let theirs = "FROM held WHERE sender = (SELECT no FROM device WHERE id = ?) AND seq BETWEEN ? AND ?";
+        let bare = "position, sender, seq, hash, kind, cursor, push_id, time_ms, held_ms, late, x''";
+        db.add(&format!("INSERT INTO gone SELECT {bare} {theirs}")).bind(id).bind(first).bind(last);
+        db.add(&format!("DELETE {theirs}")).bind(id).bind(first).bind(last);
+        db.add("UPDATE profile SET own_gone = max(own_gone, ?) WHERE device_id = ?").bind(last).bind(id);
+    }
+    db.add("INSERT INTO held SELECT * FROM gone ORDER BY position");
+    db.add("DELETE FROM gone");
 }
 
 fn put_part<'a>(db: &'a mut Database, snapshot: &BlobId, part: &BlobId, envelope: &[u8]) -> &'a mut Database {
