@@ -74,6 +74,8 @@ pub(crate) struct Relay {
     /// Of a thousand pages, how many begin too late.
     pub(crate) holes: u64,
     lagging: bool,
+    /// It has dropped what some device had not read.
+    pub(crate) dropped_unread: bool,
     /// It knows no receipts.
     pub(crate) old: bool,
     disk: Database,
@@ -105,6 +107,7 @@ impl Relay {
             full: 0,
             holes,
             lagging: false,
+            dropped_unread: false,
             old,
             disk: Database::default(),
             copies: Vec::new(),

@@ -99,10 +99,7 @@ impl World {
         }
         // With both refused there would be none left; and what it has it can use. Where relays lose the other one, and devices
         // have let go of what was in it, there may be none besides.
-        // One that has read a log before does so more often: it should not need one.
-        let has_read = !self.devices[device].disk.log.is_empty();
-        let refuses = self.dice.chance(if has_read { 500 } else { 150 });
-        let may_refuse = self.plan.newcomers > 0 && refuses && !self.plan.only_snapshots_are_left;
+        let may_refuse = self.plan.newcomers > 0 && self.dice.chance(150) && !self.plan.only_snapshots_are_left;
         let app = &mut self.devices[device].app;
         app.refuses |= may_refuse && !app.has_refused && app.taken.is_empty();
         let refuses = std::mem::take(&mut app.refuses);

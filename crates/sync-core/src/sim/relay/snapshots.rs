@@ -109,10 +109,12 @@ impl Relay {
 
     /// Rows leave that the older snapshot covers as well, and everybody has.
     pub(super) fn drop_covered(&mut self, seen: u64) {
-        let seen = if self.protections.hold(Protection::CoveredByAll) { seen } else { u64::MAX };
+        let acked = seen;
+        let seen = if self.protections.hold(Protection::CoveredByAll) { acked } else { u64::MAX };
         for log in self.disk.logs.values_mut() {
             let kept = self.disk.snapshots.get(&log.id).map(|of| &of.kept).filter(|kept| kept.len() == SNAPSHOTS_KEPT);
             if let Some(older) = kept.and_then(|kept| kept.first()) {
+                self.dropped_unread |= older.covers.min(seen) > acked;
                 log.cut_front(older.covers.min(seen));
             }
         }
