@@ -220,7 +220,7 @@ impl Engine {
         self.links[index].asked_removed.extend(asked);
         let more = self.asks_next_by(index).is_some();
         let link = &mut self.links[index];
-        let pauses = link.asked_removed.len() % REMOVED_ASKS_MAX == 0;
+        let pauses = link.asked_removed.len().is_multiple_of(REMOVED_ASKS_MAX);
         if !more {
             link.asked_removed.clear();
         }
