@@ -164,8 +164,10 @@ impl History {
         let vouched = valid.iter().flat_map(|place| self.nodes[*place].commit.remaining.iter().copied());
         let counted = family.reached(is_left, vouched);
         let kept = family.reached(is_left, self.kept(&valid, family));
-        self.verdict.smuggled =
-            counted.into_keys().filter(|device| is_left(device) && !kept.contains_key(device)).collect();
+        // How somebody came in who is only counted by a commit may be told any moment, and it may have been by a member.
+        let came = |device: &DeviceId| family.rank(device).is_some();
+        let smuggled = counted.into_keys().filter(|device| came(device) && is_left(device));
+        self.verdict.smuggled = smuggled.filter(|device| !kept.contains_key(device)).collect();
     }
 
     /// Whom a commit removes who was not removed already, as far as its committer knew.

@@ -380,7 +380,7 @@ fn missing(world: &World) -> Option<(usize, DeviceId, Seq)> {
         for row in lasting.filter(|row| !world.truth.copied.contains(&row.sender)) {
             for other in &survivors {
                 if !snapshots::has(&world.keys, &world.devices[*other], row)
-                    && !is_withheld(world, &survivors, *other, row)
+                    && !is_withheld(world, &survivors, world.devices[*other].id, row)
                 {
                     return Some((*other, row.sender, row.seq));
                 }
@@ -392,15 +392,15 @@ fn missing(world: &World) -> Option<(usize, DeviceId, Seq)> {
 
 /// Whether an envelope is sealed under a key that a device lacks, and whoever has it must not hand out yet: a void commit
 /// would have kept it from somebody who says nothing any more.
-fn is_withheld(world: &World, survivors: &[usize], device: usize, row: &HeldRow) -> bool {
+pub(super) fn is_withheld(world: &World, survivors: &[usize], device: DeviceId, row: &HeldRow) -> bool {
     let Some(key_id) = Envelope::parse(row.envelope.clone()).ok().map(|envelope| envelope.header().key_id) else {
         return false;
     };
-    let has_key = |device: &usize| {
-        let engine = world.devices[*device].engine.as_ref();
-        engine.filter(|engine| engine.keys().get(&key_id).is_some())
-    };
-    has_key(&device).is_none() && survivors.iter().filter_map(has_key).all(|engine| engine.withholds(&key_id))
+    let engine = |holder: &usize| world.devices[*holder].engine.as_ref();
+    let has_key = |holder: &&usize| engine(holder).is_some_and(|engine| engine.keys().get(&key_id).is_some());
+    let holders: Vec<_> = survivors.iter().filter(has_key).collect();
+    let is_among = holders.iter().any(|holder| world.devices[**holder].id == device);
+    !is_among && holders.into_iter().filter_map(engine).all(|engine| engine.withholds(&key_id))
 }
 
 pub(super) fn is_short_lived(row: &HeldRow) -> bool {
@@ -470,7 +470,7 @@ fn confirmed_reached_everybody(world: &World) -> Result<(), Violation> {
         }
         for survivor in survivors.iter().copied() {
             let has = |device: &Device| device.disk.has_blob(&blob_id) || device.app.taken.contains(token);
-            if !has(&world.devices[survivor]) && !is_withheld(world, &survivors, survivor, row) {
+            if !has(&world.devices[survivor]) && !is_withheld(world, &survivors, world.devices[survivor].id, row) {
                 let what = format!("device {survivor} never got push {token}, which a relay confirmed");
                 return Err(Violation::new("1 no loss", what));
             }

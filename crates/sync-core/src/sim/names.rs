@@ -1,7 +1,10 @@
 //! Devices that give one another names, at once and again and again.
 
 use super::{check::Violation, world::World};
-use crate::{event::Input, roster::Roster};
+use crate::{
+    event::Input,
+    roster::{Member, Roster},
+};
 
 impl World {
     /// A device that runs calls some device something new.
@@ -36,8 +39,10 @@ pub(super) fn everybody_agrees(world: &World) -> Result<(), Violation> {
             return Err(Violation::new("1 no loss", format!("device {device} stores another roster than it goes by")));
         }
         // A device that paired twice has two entries, and one that a removed device published may be with some and not
-        // with others: who belongs to the group, and under which name, is what everybody agrees on.
-        let members = roster.members().map(|member| (member.device, member.profile.name().to_owned()));
+        // with others: who belongs to the group, and under which name, is what everybody agrees on. An outlaw of whose
+        // removal nobody is left who has heard may call itself this and that.
+        let name = |member: &Member| (!world.is_outlawed(&member.device)).then(|| member.profile.name().to_owned());
+        let members = roster.members().map(|member| (member.device, name(member)));
         heads.push((device, members.collect::<Vec<_>>(), world.removals.is_empty().then(|| roster.head())));
     }
     let agrees = |(_, members, head): &&(usize, Vec<_>, Option<_>)| (members, head) != (&heads[0].1, &heads[0].2);
