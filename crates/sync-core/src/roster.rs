@@ -556,7 +556,9 @@ impl Roster {
             let before = reach.len();
             for commit in self.history.commits().rev() {
                 let Some(key_id) = key_of(commit) else { continue };
-                if reach.contains(&key_id) || self.has_secret(device, commit) {
+                // A void one may never have come to whoever had a box in it.
+                let has_it = self.has_secret(device, commit) && !self.history.is_void(&commit.hash);
+                if reach.contains(&key_id) || has_it {
                     reach.insert(key_id);
                     reach.extend(commit.older_keys());
                 }

@@ -87,7 +87,7 @@ struct Verdict {
 pub(crate) struct History {
     nodes: Vec<Node>,
     places: BTreeMap<EntryHash, usize>,
-    /// Those whose parents, or whose committer's entry, have not come yet.
+    /// Those whose parents, or the entries of whose committer or of whom it counts, have not come yet.
     waiting: BTreeMap<EntryHash, (Commit, Bytes)>,
     verdict: Verdict,
 }
@@ -164,10 +164,8 @@ impl History {
         let vouched = valid.iter().flat_map(|place| self.nodes[*place].commit.remaining.iter().copied());
         let counted = family.reached(is_left, vouched);
         let kept = family.reached(is_left, self.kept(&valid, family));
-        // How somebody came in who is only counted by a commit may be told any moment, and it may have been by a member.
-        let came = |device: &DeviceId| family.rank(device).is_some();
-        let smuggled = counted.into_keys().filter(|device| came(device) && is_left(device));
-        self.verdict.smuggled = smuggled.filter(|device| !kept.contains_key(device)).collect();
+        self.verdict.smuggled =
+            counted.into_keys().filter(|device| is_left(device) && !kept.contains_key(device)).collect();
     }
 
     /// Whom a commit removes who was not removed already, as far as its committer knew.
@@ -191,8 +189,11 @@ impl History {
         kept
     }
 
+    /// Whether everything is here that a commit names but whom it removes. A device that nobody can say how it came in is
+    /// owed a box that nobody can make.
     fn is_ready(&self, commit: &Commit, family: &Family<'_>) -> bool {
-        commit.parents.iter().all(|parent| self.places.contains_key(parent)) && family.rank(&commit.committer).is_some()
+        commit.parents.iter().all(|parent| self.places.contains_key(parent))
+            && commit.remaining.iter().chain([&commit.committer]).all(|device| family.rank(device).is_some())
     }
 
     fn insert(
