@@ -60,6 +60,7 @@ impl SqliteStore {
             // SQLite would make it for everybody to read. The files it makes beside it take after this one.
             private::options().append(true).create(true).open(&path).map_err(sqlx::Error::Io)?;
         }
+        let is_new = std::fs::metadata(&path).is_ok_and(|file| file.len() == 0);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -69,8 +70,12 @@ impl SqliteStore {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .disable_statement_logging();
-        // Of a file that is made now; one that was made without reuses what is let go, and stays as long as it is.
-        let writing = options.clone().auto_vacuum(SqliteAutoVacuum::Incremental);
+        // Only of a file that is made now: SQLite writes to any other for it. One that was made without reuses what is let
+        // go, and stays as long as it is.
+        let mut writing = options.clone();
+        if is_new {
+            writing = writing.auto_vacuum(SqliteAutoVacuum::Incremental);
+        }
         let mut connection = SqliteConnection::connect_with(&writing).await?;
         // Not `run`, whose future the compiler takes for one that has to stay on its thread.
         sqlx::migrate!("./migrations").run_direct(None, &mut connection, false).await?;
