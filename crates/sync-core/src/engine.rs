@@ -417,6 +417,7 @@ impl Engine {
         if online {
             // What it may hear by now it has not asked for in all this time.
             self.removed_retry_ms = REMOVED_RETRY_MS;
+            self.links.iter_mut().for_each(|link| link.asked_removed.clear());
         } else {
             self.part(now);
         }
@@ -452,6 +453,11 @@ impl Engine {
 
     // ── Connections ──
 
+    /// Whether every log in reach is read to its end.
+    fn all_read(&self) -> bool {
+        self.links.iter().all(|link| !link.is_live() || link.is_caught_up())
+    }
+
     fn index_of(&self, relay: &RelayId) -> Option<usize> {
         self.links.iter().position(|link| link.relay == *relay)
     }
@@ -485,8 +491,7 @@ impl Engine {
             let told = link.tell(now);
             self.send(index, told);
         }
-        let live = self.links.iter().any(Link::is_live);
-        let caught_up = live && self.links.iter().all(|link| !link.is_live() || link.is_caught_up());
+        let caught_up = self.links.iter().any(Link::is_live) && self.all_read();
         self.rest_if_removed(now);
         let mut effects = Effects::default();
         self.inbox.check_gaps(&mut self.context, now, caught_up, &mut effects);
@@ -497,8 +502,8 @@ impl Engine {
         if self.inbox.take_retry_due() {
             self.actions.push(Action::Load(Load::Parked { after: None, bytes: LOAD_BYTES }));
         }
-        // Whatever was just given up may be in a snapshot that has been there all the time.
-        self.snapshots.missed |= self.actions.iter().any(|action| matches!(action, Action::Emit(Event::Gap { .. })));
+        // Whatever was given up may be in a snapshot that has been there all the time.
+        self.snapshots.missed |= self.inbox.take_gave_up();
         self.see_to_loading(now);
         self.see_to_duties(now, caught_up);
         self.see_to_key(now, caught_up);

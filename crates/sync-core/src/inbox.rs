@@ -106,6 +106,8 @@ pub(crate) struct Inbox {
     copies: Copies,
     /// Something came under another identity that may be among what is parked.
     retry_due: bool,
+    /// Something was given up for lost.
+    gave_up: bool,
     /// Senders whose row changed since the last op.
     changed: BTreeSet<DeviceId>,
     /// How often one did.
@@ -247,6 +249,11 @@ impl Inbox {
     /// Commits came since this was last asked. Asking takes the answer back.
     pub(crate) fn take_commits_due(&mut self) -> bool {
         std::mem::take(&mut self.commits_due)
+    }
+
+    /// Whether anything was given up since this was last asked. Asking takes the answer back.
+    pub(crate) fn take_gave_up(&mut self) -> bool {
+        std::mem::take(&mut self.gave_up)
     }
 
     /// What to read of what is held, so that what a copied device sealed twice is known again.
@@ -481,6 +488,7 @@ impl Inbox {
                 sender.holes.drop_first_run();
             }
             (sender.seq, sender.hash) = (last, hash);
+            self.gave_up = true;
             if context.protections.hold(Protection::GapReported) {
                 effects.events.push(Event::Gap { sender: id, first, last });
             }

@@ -130,6 +130,8 @@ pub(crate) struct Link {
     pub(crate) refill: VecDeque<HeldRow>,
     pub(crate) refill_loaded: u64,
     pub(crate) refill_loading: bool,
+    /// All that is held was gone through, while another relay's log was still being read.
+    pub(crate) refill_went_through: bool,
     /// What waits here was offered too: the last part of refilling.
     pub(crate) refill_waiting: bool,
 
@@ -199,6 +201,7 @@ impl Link {
             refill: VecDeque::new(),
             refill_loaded: 0,
             refill_loading: false,
+            refill_went_through: false,
             refill_waiting: false,
             comparison: None,
             exporter: [0; 32],

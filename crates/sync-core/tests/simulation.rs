@@ -42,8 +42,7 @@ fn the_guarantees_hold_through_three_hundred_copies() {
 
 #[test]
 fn the_guarantees_hold_against_two_hundred_outlaws() {
-    // 183 is open: see the testing document.
-    for seed in (0..200).filter(|seed| *seed != 183) {
+    for seed in 0..200 {
         if let Err(violation) = sim::run(Plan::outlaw(seed)) {
             panic!("{violation}\nreplay it with: cargo xtask sim 1 --outlaws --seed {seed}");
         }
@@ -98,11 +97,12 @@ fn seeds_that_found_something_stay_clean() {
 /// The same of outlaws: junk that crowded out what members had left at an id, a removed device that did not look again by the
 /// key it had just learnt, what waited of a device of which it became known later that it was removed, three that removed
 /// one another in a circle, commits that named void ones for nothing, a roster that had no room on the disk for what it had had
-/// room for as it came, and checks that asked for too much.
+/// room for as it came, a relay that was wiped of what only those hold who believe in a void commit, and checks that asked for
+/// too much.
 #[test]
 fn outlaws_that_found_something_stay_clean() {
     let alone = [895, 1_053, 1_659, 1_784, 1_976, 1_989, 2_492, 2_765, 2_800, 5_399, 7_076];
-    let as_they_are = [3_534, 4_149, 4_212, 4_605, 4_685, 6_108, 8_700, 8_971, 11_242];
+    let as_they_are = [3_534, 3_895, 4_149, 4_212, 4_605, 4_685, 5_291, 6_108, 8_700, 8_971, 11_242];
     for (seed, may_be_a_gang) in alone.map(|seed| (seed, false)).into_iter().chain(as_they_are.map(|seed| (seed, true)))
     {
         let mut plan = Plan::outlaw(seed);
@@ -117,6 +117,7 @@ fn outlaws_that_found_something_stay_clean() {
 #[test]
 fn every_protection_is_missed_when_it_is_gone() {
     let document = include_str!("../../../docs/TESTING.md");
+    let mut unseen = Vec::new();
     for protection in Protection::ALL {
         let name = format!("`{protection:?}`");
         let row = document.lines().find(|line| line.starts_with('|') && line.contains(&name));
@@ -131,6 +132,9 @@ fn every_protection_is_missed_when_it_is_gone() {
         };
         let seed = seed.parse().unwrap_or_else(|_| panic!("no seed in: {row}"));
         assert!(seed < 1_000, "{name} is missed too late");
-        assert!(sim::run_without(plan(seed), protection).is_err(), "{cell} does not miss {name}");
+        if sim::run_without(plan(seed), protection).is_ok() {
+            unseen.push(format!("{cell} does not miss {name}"));
+        }
     }
+    assert!(unseen.is_empty(), "{unseen:#?}");
 }

@@ -34,6 +34,8 @@ pub(super) struct Heeded {
     pub(super) known: [u8; 32],
     members: BTreeSet<DeviceId>,
     cutoffs: Vec<u64>,
+    /// How many keys of void commits this device has.
+    void_keys: usize,
 }
 
 impl Context {
@@ -111,11 +113,17 @@ impl Heeded {
     pub(super) fn open(context: &mut Context) -> Self {
         let chosen = context.learn_epochs();
         let known = context.roster.history().digest();
-        Self { chosen, known, members: Self::members(context), cutoffs: Self::cutoffs(context) }
+        let (members, cutoffs, void_keys) = (Self::members(context), Self::cutoffs(context), Self::void_keys(context));
+        Self { chosen, known, members, cutoffs, void_keys }
     }
 
     fn members(context: &Context) -> BTreeSet<DeviceId> {
         context.roster.members().map(|member| member.device).collect()
+    }
+
+    fn void_keys(context: &Context) -> usize {
+        let keys = context.roster.history().void().filter_map(|commit| commit.key.as_ref());
+        keys.filter(|key| context.keys.get(&key.key_id).is_some()).count()
     }
 
     fn cutoffs(context: &Context) -> Vec<u64> {
@@ -140,7 +148,8 @@ impl Engine {
         let cutoffs = Heeded::cutoffs(&self.context);
         let known = self.context.roster.history().digest();
         let me = self.context.me;
-        let before = std::mem::replace(&mut self.heeded, Heeded { chosen, known, members, cutoffs });
+        let void_keys = Heeded::void_keys(&self.context);
+        let before = std::mem::replace(&mut self.heeded, Heeded { chosen, known, members, cutoffs, void_keys });
         let gone: Vec<_> = before.members.difference(&self.heeded.members).copied().collect();
         let back = self.heeded.members.difference(&before.members).next().is_some();
 
@@ -166,7 +175,13 @@ impl Engine {
             }
             return;
         }
-        if before.chosen == self.heeded.chosen {
+        // Who went another way was at relays by ids of their own. What those held is in logs of the group's by now, or went with
+        // one that was wiped before this device had read it.
+        let compares = void_keys > before.void_keys;
+        if compares {
+            self.links.iter_mut().for_each(|link| link.compare());
+        }
+        if before.chosen == self.heeded.chosen && !compares {
             return;
         }
         if before.chosen.map(|chosen| chosen.key_id) != chosen.map(|chosen| chosen.key_id) {

@@ -58,16 +58,19 @@ impl Engine {
         false
     }
 
-    /// Goes on refilling when everything loaded for it is answered.
+    /// Goes on refilling when everything loaded for it is answered. It comes to its end once every log in reach is read:
+    /// what another relay shows meanwhile is owed to this one as well.
     pub(super) fn refill_settled(&mut self, index: usize) {
+        let all_read = self.all_read();
         let link = &mut self.links[index];
         let (relay, loaded) = (link.relay, link.refill_loaded);
-        if link.refill_loading || !link.refill_settled() {
+        if link.refill_loading || !link.refill_settled() || (link.refill_went_through && !all_read) {
             return;
         }
         if link.fills() {
             link.filled_through(loaded);
             link.refill_loading = true;
+            link.refill_went_through = false;
             self.note_relay(index);
             self.actions.push(Action::Load(Load::Held { relay, after: loaded, bytes: LOAD_BYTES }));
         }
@@ -103,13 +106,16 @@ impl Engine {
             }
             Load::Held { relay, after, .. } => {
                 let Some(index) = self.index_of(&relay) else { return };
+                let all_read = self.all_read();
                 let link = &mut self.links[index];
                 // Answers to questions of an earlier connection are for nobody.
                 if !link.refill_loading || link.refill_loaded != after {
                     return;
                 }
                 link.refill_loading = false;
-                if rows.is_empty() && !std::mem::replace(&mut link.refill_waiting, true) {
+                if rows.is_empty() && !all_read {
+                    link.refill_went_through = true;
+                } else if rows.is_empty() && !std::mem::replace(&mut link.refill_waiting, true) {
                     let mut waiting = self.inbox.waiting_rows(now);
                     waiting.retain(|row| self.is_owed(now, index, row));
                     self.links[index].refill.extend(waiting);

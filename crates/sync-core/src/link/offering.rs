@@ -137,6 +137,7 @@ impl Link {
     pub(super) fn restart_refill(&mut self) {
         self.refill.clear();
         self.refill_loading = false;
+        self.refill_went_through = false;
         self.refill_waiting = false;
         self.refill_loaded = self.fills_from().unwrap_or_default();
     }

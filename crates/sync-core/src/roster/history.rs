@@ -10,7 +10,8 @@
 //!   who had a parent's secret and is not removed has a box, and nobody who is removed has one. It may name void commits
 //!   among its parents, because what these remove may decide who is void; nobody is owed anything by those.
 //! - A well formed commit is **void** if a valid one that is neither before nor after it takes its committer out. If two
-//!   take each other's out, that of the device which is earlier in the roster stands.
+//!   take each other's out, that of the device which is earlier in the roster stands. In a larger circle the earliest
+//!   stands, and what would take its committer out does not.
 //! - Whoever removes a device that was removed already, as far as it knew, says only that more of it counts. That is for
 //!   or against nobody, and nothing where the removal is void: a member that holds more of a removed device than counted
 //!   has not judged it.
@@ -511,6 +512,11 @@ impl History {
     /// A commit of this hash, if it is here and not waiting.
     pub(crate) fn get(&self, hash: &EntryHash) -> Option<&Commit> {
         self.places.get(hash).map(|place| &self.nodes[*place].commit)
+    }
+
+    /// The void ones among them.
+    pub(crate) fn void(&self) -> impl Iterator<Item = &Commit> {
+        self.verdict.void.iter().map(|place| &self.nodes[place].commit)
     }
 
     /// Valid commits that no valid one follows.

@@ -254,8 +254,20 @@ impl World {
             let until = (self.now_ms + 1_000).min(end);
             self.play_until(until)?;
             self.apps_read_on()?;
+            self.relays_go_on();
         }
         self.read_everything()
+    }
+
+    /// Whom a relay left behind by what nobody plans the end of, such as an outlaw's deed, is served at rest.
+    fn relays_go_on(&mut self) {
+        for relay in 0..self.relays.len() {
+            let is_planned = |it: &Happening| matches!(it, Happening::Commit { relay: of, .. } if *of == relay);
+            if self.relays[relay].is_lagging() && !self.agenda.values().any(is_planned) {
+                let boot = self.relays[relay].boot;
+                self.later(1, Happening::Commit { relay, boot });
+            }
+        }
     }
 
     fn read_everything(&mut self) -> Result<(), Violation> {
