@@ -75,12 +75,16 @@ pub(crate) async fn append_all(session: &Session, batch: Vec<Checked>) {
         return;
     }
     let (pushes, answers) = append(session, batch).await;
-    for (index, (id, blob_id)) in pushes.into_iter().enumerate() {
-        let answer = match &answers {
-            Ok(answers) => answers[index].map_err(Refusal::from),
-            Err(error) => Err(error.clone().into()),
-        };
-        session.own().settle(&blob_id, answer.ok().map(|appended| appended.cursor));
+    let answers: Vec<_> = match answers {
+        Ok(answers) => answers.into_iter().map(|answer| answer.map_err(Refusal::from)).collect(),
+        Err(error) => pushes.iter().map(|_| Err(error.clone().into())).collect(),
+    };
+    // All of them before the first answer, which may have to wait for its reader: the session's own reads see these
+    // rows already.
+    for ((_, blob_id), answer) in pushes.iter().zip(&answers) {
+        session.own().settle(blob_id, answer.as_ref().ok().map(|appended| appended.cursor));
+    }
+    for ((id, blob_id), answer) in pushes.into_iter().zip(answers) {
         session.reply(answered(session, id, blob_id, answer)).await;
     }
 }
