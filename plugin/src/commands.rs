@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use sync_bridge::{
-    Backend, BridgeError, Event, Invite, Joined, PairRequest, PairingEvent,
-    dto::{BlobState, Configuration, Device, Finding, Membership, Pushed, RecoveryKit, Repaired, Status},
+    Backend, BridgeError, Event, Finding, Invite, Joined, PairRequest, PairingEvent, Repaired,
+    dto::{BlobState, Configuration, Device, Membership, Pushed, RecoveryKit, Status},
 };
 use tauri::{
     Runtime, State, Webview,

@@ -8,13 +8,11 @@ use std::{
     time::Duration,
 };
 
-use sync_client::{self as client, ClientError, DeviceId, ErrorCode, LocalCursor, ProfileInfo, Rekey, SyncClient};
+use sync_client::{ClientError, DeviceId, LocalCursor, ProfileInfo, Rekey, SyncClient};
 use tokio::sync::broadcast;
 
 use crate::{
-    dto::{
-        BlobState, Configuration, Device, Finding, Membership, Page, PushOptions, Pushed, RecoveryKit, Repaired, Status,
-    },
+    dto::{BlobState, Configuration, Device, Membership, Page, PushOptions, Pushed, RecoveryKit, Status},
     error::BridgeError,
     event::{self, EVENTS_MAX, Event, Subscription},
     pairing::{Begun, Desk, Invite, Joined, Listener, PairRequest, PairingEvent},
@@ -34,7 +32,7 @@ const PAGE_BLOBS: u32 = 100;
 /// first asked for.
 #[derive(Clone)]
 pub struct SyncHandle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
@@ -84,7 +82,7 @@ impl Shared {
         client
     }
 
-    fn wants(&self) -> bool {
+    pub(crate) fn wants(&self) -> bool {
         self.wanted.load(Ordering::Relaxed)
     }
 
@@ -93,6 +91,16 @@ impl Shared {
         match &*self.place.lock().await {
             Place::Open(client) => Some(client.clone()),
             Place::Unopened | Place::Closed => None,
+        }
+    }
+
+    /// Puts a database aside that can't be read. Says where it is.
+    pub(crate) async fn set_aside(&self) -> Result<String, BridgeError> {
+        let place = self.place.lock().await;
+        match &*place {
+            Place::Open(_) => Err(BridgeError::Argument("the profile's database can be read; nothing was set aside")),
+            Place::Closed => Err(ClientError::Closed.into()),
+            Place::Unopened => Ok(place::set_aside(&self.settings).await?),
         }
     }
 
@@ -403,96 +411,6 @@ impl SyncHandle {
             }
             synced?;
             Ok(status(&client).await)
-        })
-    }
-
-    /// Looks at everything that sync rests on, and says of each how it is and what to do. Takes as long as it takes to find
-    /// out whether the relays answer, and no longer than this to get in step first. A profile that does not open is a finding
-    /// too, and then the only one.
-    ///
-    /// # Errors
-    /// `closed`.
-    pub fn checkup(&self, within: Duration) -> Answer<Vec<Finding>> {
-        let looked = self.with_client(move |shared, client| async move {
-            let found = client.checkup(within).await;
-            if !shared.wants() && client.device_id().is_ok() {
-                client.disconnect().await?;
-            }
-            Ok(found?.into_iter().map(Finding::from).collect())
-        });
-        Answer::to(async move {
-            match looked.await {
-                Err(BridgeError::Client(error)) if error.code() != ErrorCode::Closed => {
-                    Ok(vec![client::Finding::of_failure(&error).into()])
-                }
-                looked => looked,
-            }
-        })
-    }
-
-    /// Mends what a checkup names and can be mended: envelopes that the disk has damaged are fetched again from the relays, and
-    /// each relay is given what it lacks. Says of each thing what was found and what was done. Takes no longer than this for
-    /// the relays. Of a profile that does not open it says why, and nothing else.
-    ///
-    /// # Errors
-    /// `closed`.
-    pub fn repair(&self, within: Duration) -> Answer<Vec<Repaired>> {
-        let repaired = self.with_client(move |shared, client| async move {
-            let done = client.repair(within).await;
-            if !shared.wants() && client.device_id().is_ok() {
-                client.disconnect().await?;
-            }
-            Ok(done?.into_iter().map(Repaired::from).collect())
-        });
-        Answer::to(async move {
-            match repaired.await {
-                Err(BridgeError::Client(error)) if error.code() != ErrorCode::Closed => {
-                    Ok(vec![client::Repaired::of_failure(&error).into()])
-                }
-                repaired => repaired,
-            }
-        })
-    }
-
-    /// Puts a database aside that can't be read, and the keys beside it: renamed, nothing deleted. The next call that makes a
-    /// group or joins one makes a new profile. Resolves to the folder in which they are.
-    ///
-    /// # Errors
-    /// `invalid_argument` if the database can be read; `no_profile`, `closed`, `local_storage`, and those of opening the profile.
-    pub fn set_aside(&self) -> Answer<String> {
-        let shared = Arc::clone(&self.shared);
-        Answer::to(async move {
-            let place = shared.place.lock().await;
-            match &*place {
-                Place::Open(_) => {
-                    Err(BridgeError::Argument("the profile's database can be read; nothing was set aside"))
-                }
-                Place::Closed => Err(ClientError::Closed.into()),
-                Place::Unopened => Ok(place::set_aside(&shared.settings).await?),
-            }
-        })
-    }
-
-    /// A report for whoever helps, as text: how everything stands, with ids shortened and without names, addresses, payloads
-    /// and keys. Looks first, as [`Self::checkup`] does.
-    ///
-    /// # Errors
-    /// `closed`, `local_storage`, `store_corrupt`.
-    pub fn diagnostics(&self, within: Duration) -> Answer<String> {
-        let looked = self.with_client(move |shared, client| async move {
-            let found = client.diagnostics(within).await;
-            if !shared.wants() && client.device_id().is_ok() {
-                client.disconnect().await?;
-            }
-            Ok(found?.to_text())
-        });
-        Answer::to(async move {
-            match looked.await {
-                Err(BridgeError::Client(error)) if error.code() != ErrorCode::Closed => {
-                    Ok(client::Diagnostics::of_failure(&error).to_text())
-                }
-                looked => looked,
-            }
         })
     }
 

@@ -25,6 +25,7 @@
 //! **Absent on purpose:** decisions. When to connect and what to flush is the front end's lifecycle to say, everything
 //! else the engine's.
 
+mod checkup;
 pub mod dto;
 mod error;
 mod event;
@@ -35,6 +36,7 @@ mod runtime;
 mod settings;
 mod snapshots;
 
+pub use checkup::{Finding, LostBlob, Repaired};
 pub use error::BridgeError;
 pub use event::{Event, Subscription};
 pub use handle::SyncHandle;

@@ -166,9 +166,7 @@ impl SyncClient {
         findings.extend(clock(&ahead));
         Ok(findings)
     }
-}
 
-impl SyncClient {
     /// How many envelopes are not what they were, in a database that is whole as such.
     async fn damage(&self) -> Result<usize, StoreError> {
         self.inner.store.check().await?;

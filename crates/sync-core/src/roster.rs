@@ -36,6 +36,7 @@ mod entry;
 mod family;
 mod history;
 mod names;
+mod secrets;
 pub(crate) mod text;
 
 use self::{
@@ -499,91 +500,9 @@ impl Roster {
         self.removed().is_empty() || self.history.is_settled(others, &self.sealed_under)
     }
 
-    /// The epochs whose secrets `me` must not hand to these devices. A commit that turned out to be void took one of them
-    /// out; that may be wrong as long as there may be commits which nobody here has heard of.
-    pub(crate) fn withheld_from(&self, me: &DeviceId, is_one: impl Fn(&DeviceId) -> bool) -> BTreeSet<KeyId> {
-        let others = self.members.keys().filter(|device| *device != me);
-        if !self.history.has_void() || self.history.is_settled(others, &self.sealed_under) {
-            return BTreeSet::new();
-        }
-        let withheld = self.history.withheld(&self.family()).into_iter();
-        withheld.filter(|(_, from)| from.iter().any(&is_one)).map(|(key_id, _)| key_id).collect()
-    }
-
-    /// Whom void commits of these take out, by name or with whoever let it in. They may have been shut out by it.
-    #[cfg(feature = "test-utils")]
-    pub(crate) fn shut_out(&self, by: impl Fn(&DeviceId) -> bool) -> BTreeSet<DeviceId> {
-        let family = self.family();
-        let void = self.history.shut_out(&family).filter(|(place, _)| by(self.history.committer(*place)));
-        void.flat_map(|(_, devices)| devices).collect()
-    }
-
-    /// A device has sealed something under this epoch's key: it knows its commit, and all before.
-    pub(crate) fn note_epoch(&mut self, device: DeviceId, key_id: KeyId) {
-        let known = self.sealed_under.get(&device);
-        if known == Some(&key_id) {
-            return;
-        }
-        let number = |key_id: &KeyId| self.history.of_key(key_id).map(|commit| commit.number);
-        if number(&key_id) > known.and_then(number) {
-            self.sealed_under.insert(device, key_id);
-        }
-    }
-
     /// The commits.
     pub(crate) fn history(&self) -> &History {
         &self.history
-    }
-
-    /// Whether nobody who was removed with a new key had the secret of this epoch: that of a commit, or the group's
-    /// first.
-    pub(crate) fn is_clean(&self, epoch: Option<&Commit>) -> bool {
-        self.history.is_clean(epoch, |device| epoch.is_some_and(|commit| self.may_have_got(device, commit)))
-    }
-
-    /// Whether a member has the secret of this commit's epoch, as far as is known here.
-    pub(crate) fn has_secret(&self, device: &DeviceId, commit: &Commit) -> bool {
-        commit.remaining.contains(device) || self.was_given(device, commit)
-    }
-
-    /// The epochs that a member can open what was sealed under: those whose secret it was given, and those that these
-    /// lead back to. The group's first is not among them; everybody has that.
-    pub(crate) fn reach_of(&self, device: &DeviceId) -> BTreeSet<KeyId> {
-        let key_of = |commit: &Commit| commit.key.as_ref().map(|key| key.key_id);
-        let mut reach = BTreeSet::new();
-        // The newest first: what one opens is older, or beside it.
-        loop {
-            let before = reach.len();
-            for commit in self.history.commits().rev() {
-                let Some(key_id) = key_of(commit) else { continue };
-                // A void one may never have come to whoever had a box in it.
-                let has_it = self.has_secret(device, commit) && !self.history.is_void(&commit.hash);
-                if reach.contains(&key_id) || has_it {
-                    reach.insert(key_id);
-                    reach.extend(commit.older_keys());
-                }
-            }
-            if reach.len() == before {
-                return reach;
-            }
-        }
-    }
-
-    /// By whichever entry it came: nobody else can tell which of them ended in its being given anything. A void commit's
-    /// secret may have been withheld from whoever let it in.
-    fn was_given(&self, device: &DeviceId, commit: &Commit) -> bool {
-        let given = self.given.get(device).map(Vec::as_slice).unwrap_or_default();
-        !self.history.is_void(&commit.hash)
-            && !given.is_empty()
-            && given.iter().all(|heads| self.leads_to(heads, commit))
-    }
-
-    fn may_have_got(&self, device: &DeviceId, commit: &Commit) -> bool {
-        self.given.get(device).into_iter().flatten().any(|heads| self.leads_to(heads, commit))
-    }
-
-    fn leads_to(&self, heads: &BTreeSet<EntryHash>, commit: &Commit) -> bool {
-        heads.iter().any(|head| self.history.is_within(&commit.hash, head))
     }
 
     /// The count that a new name of this device takes.

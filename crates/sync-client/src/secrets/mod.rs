@@ -20,7 +20,9 @@ use sync_types::ErrorCode;
 use zeroize::Zeroizing;
 
 /// The files in a profile's folder in which secrets rest, where they rest in one.
-pub(crate) const FILE_NAMES: [&str; 3] = [file::FILE_NAME, encrypted::FILE_NAME, "secrets.stronghold"];
+pub(crate) const FILE_NAMES: [&str; 3] = [file::FILE_NAME, encrypted::FILE_NAME, STRONGHOLD_FILE_NAME];
+/// The last of them, known to builds without the feature as well.
+const STRONGHOLD_FILE_NAME: &str = "secrets.stronghold";
 
 /// Where a profile keeps its secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

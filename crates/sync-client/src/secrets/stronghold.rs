@@ -13,10 +13,9 @@ use iota_stronghold::{Client, ClientError, KeyProvider, SnapshotPath, Stronghold
 use sync_core::passphrase::Passphrase;
 use zeroize::Zeroizing;
 
-use super::{SecretStore, SecretsError, off_loop, passphrase};
+use super::{STRONGHOLD_FILE_NAME, SecretStore, SecretsError, off_loop, passphrase};
 use crate::private;
 
-const FILE_NAME: &str = "secrets.stronghold";
 const CLIENT: &str = "0k-sync";
 const RECORD: &[u8] = b"secrets";
 
@@ -30,7 +29,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn new(dir: &Path, profile_id: [u8; 16], passphrase: Option<Arc<Passphrase>>) -> Self {
-        Self { path: dir.join(FILE_NAME), profile_id, passphrase }
+        Self { path: dir.join(STRONGHOLD_FILE_NAME), profile_id, passphrase }
     }
 
     fn key(&self) -> Result<KeyProvider, SecretsError> {

@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 use sync_core::{
-    event::{
-        GONE_BYTES, HeldRow, Load, ParkReason, ParkedRow, Paved, RelayState, SenderRow, StoreOp, StoredSnapshot,
-        WaitingRow,
-    },
+    event::{HeldRow, Load, ParkReason, ParkedRow, Paved, RelayState, SenderRow, StoreOp, StoredSnapshot, WaitingRow},
     heads::Contradiction,
     identity::Nonce,
     roster::EntryHash,
@@ -15,10 +12,15 @@ use sync_types::{
 };
 
 use super::{
-    AddressRow, Damaged, DamagedRow, Lacks, Membership, Pin, ProfileRow, Reach, SqliteStore, Store, StoreError,
-    memory::MemoryStore,
+    AddressRow, Lacks, Membership, Pin, ProfileRow, Reach, SqliteStore, Store, StoreError, memory::MemoryStore,
 };
 use crate::secrets::SecretsChoice;
+
+mod damage;
+mod letting_go;
+
+use damage::what_is_damaged_is_found_and_mended_in_its_place;
+use letting_go::what_is_let_go_leaves_its_place;
 
 const ME: DeviceId = DeviceId::from_bytes([1; 32]);
 const PEER: DeviceId = DeviceId::from_bytes([2; 32]);
@@ -130,68 +132,6 @@ async fn a_profile_keeps_what_it_was_made_with(store: &dyn Store) {
     assert_eq!(rows.len(), 2);
     store.set_addresses(&[]).await.expect("replaces");
     assert_eq!(store.addresses().await.expect("readable"), []);
-}
-
-/// What the disk has changed is found wherever it is, is mended in its place, and takes no part in anything else.
-async fn what_is_damaged_is_found_and_mended_in_its_place(store: &dyn Store) {
-    in_a_group(store).await;
-    let whole = |seq: u64| {
-        let row = row(PEER, seq, Some(seq));
-        HeldRow { hash: BlobHash::of_bytes(&row.envelope), ..row }
-    };
-    let named = |bytes: &'static [u8]| (BlobHash::of_bytes(bytes), Bytes::from_static(bytes));
-    let (hash, bytes) = named(b"waits");
-    let (parked, unread) = named(b"is parked");
-    let (manifest_id, manifest) = named(b"a manifest");
-    let (part_id, part) = named(b"a part");
-    let (bad, bad_bytes) = (BlobHash::from_bytes([1; 32]), Bytes::from_static(b"changed"));
-    let held = [whole(1), HeldRow { envelope: bad_bytes.clone(), ..whole(2) }, whole(3)];
-    let mut ops: Vec<_> = held.iter().cloned().map(StoreOp::Take).collect();
-    ops.extend(
-        [(hash, bytes), (bad, bad_bytes.clone())]
-            .map(|(hash, envelope)| StoreOp::Wait(WaitingRow { sender: PEER, hash, envelope })),
-    );
-    ops.extend([(parked, unread), (bad, bad_bytes.clone())].map(|(hash, envelope)| {
-        StoreOp::Park(ParkedRow { blob_id: hash.blob_id(), reason: ParkReason::TooNew, envelope })
-    }));
-    let snapshot = |own, part_id: BlobHash| StoreOp::Snapshot {
-        snapshot: manifest_id.blob_id(),
-        own,
-        manifest: manifest.clone(),
-        parts: vec![(part_id.blob_id(), part.clone())],
-    };
-    ops.push(snapshot(true, bad));
-    store.commit(&ops).await.expect("commits");
-    let sizes = store.sizes().await.expect("readable");
-    assert_eq!((sizes.envelopes, sizes.waiting, sizes.parked, sizes.snapshots), (3, 12, 16, 16));
-    assert!(sizes.database >= 200, "{sizes:?}");
-
-    let damaged = DamagedRow {
-        sender: PEER,
-        seq: Seq::new(2),
-        hash: whole(2).hash,
-        cursor: Some(LocalCursor::new(2)),
-        push_id: whole(2).push_id,
-    };
-    let found = Damaged {
-        held: vec![damaged],
-        waiting: vec![bad],
-        parked: vec![bad.blob_id()],
-        snapshots: vec![manifest_id.blob_id()],
-    };
-    assert_eq!(store.damaged().await.expect("readable"), found);
-    let mended = [
-        StoreOp::Mend { sender: PEER, seq: Seq::new(2), envelope: whole(2).envelope },
-        StoreOp::Unwait { hash: bad },
-        StoreOp::Unpark { blob_id: bad.blob_id() },
-        StoreOp::SnapshotOver { snapshot: manifest_id.blob_id() },
-        snapshot(true, part_id),
-    ];
-    store.commit(&mended).await.expect("commits");
-    assert_eq!(store.damaged().await.expect("readable"), Damaged::default());
-    let rows = store.log(LocalCursor::START, 10, ALL).await.expect("readable");
-    assert_eq!(rows, [whole(1), whole(2), whole(3)]);
-    store.check_all().await.expect("whole");
 }
 
 /// A profile may be made together with its group.
@@ -438,53 +378,6 @@ async fn rows_are_read_in_order_and_by_the_byte(store: &dyn Store) {
     assert_eq!(found.collect::<Vec<_>>(), [599, 0, 9].map(|place| names(&all[place])), "in the order of the question");
 }
 
-/// An envelope that is let go leaves its row behind, which says where it belongs; readers are not handed it.
-async fn what_is_let_go_leaves_its_place(store: &dyn Store) {
-    in_a_group(store).await;
-    let mut ops: Vec<_> = (1..=10).map(|seq| StoreOp::PutOwn(row(ME, seq, Some(seq)))).collect();
-    ops.extend((1..=10).map(|seq| StoreOp::Take(row(PEER, seq, Some(10 + seq)))));
-    ops.push(StoreOp::Sender(sender(PEER, 10)));
-    store.commit(&ops).await.expect("commits");
-    let gone =
-        |sender, first, last, bytes| StoreOp::LetGo { sender, first: Seq::new(first), last: Seq::new(last), bytes };
-    store.commit(&[gone(ME, 1, 2, 200), gone(PEER, 3, 3, 100), gone(PEER, 5, 10, 600)]).await.expect("commits");
-
-    let stored = store.load().await.expect("readable");
-    assert_eq!((stored.held_bytes, stored.kept_bytes), (2_000, 1_100));
-    assert_eq!((stored.own_gone, stored.head_cursor), (Seq::new(2), LocalCursor::new(20)), "places are what they were");
-    assert_eq!(stored.own.len(), 10, "its hashes are known still");
-    let empty = |row: HeldRow| HeldRow { envelope: Bytes::new(), ..row };
-    let (own, _) = store.read(Load::Own { from: Seq::new(1), bytes: 2 * GONE_BYTES + 99 }).await.expect("readable");
-    assert_eq!(own, [empty(row(ME, 1, Some(1))), empty(row(ME, 2, Some(2)))], "they count for something");
-    let (theirs, _) = store.read(Load::Of { sender: PEER, from: Seq::new(9), bytes: ALL }).await.expect("readable");
-    assert_eq!(theirs, [9, 10].map(|seq| empty(row(PEER, seq, Some(10 + seq)))));
-    let (held, last) = store.read(Load::Held { relay: RELAY, after: 18, bytes: ALL }).await.expect("readable");
-    assert_eq!((held.len(), last), (2, 20));
-
-    let front = |after, bytes| store.read(Load::Front { after, bytes });
-    assert_eq!(front(0, 100).await.expect("readable"), (vec![row(ME, 3, Some(3))], 3));
-    let rest = [(ME, 10, 10), (PEER, 1, 11), (PEER, 2, 12), (PEER, 4, 14)];
-    let rest = rest.map(|(sender, seq, cursor)| row(sender, seq, Some(cursor)));
-    assert_eq!(front(9, ALL).await.expect("readable"), (rest.to_vec(), 14));
-    assert_eq!(front(14, ALL).await.expect("readable"), (vec![], 0));
-
-    assert_eq!(store.log(LocalCursor::new(9), 10, ALL).await.expect("readable"), rest, "as the app reads on");
-    let placed = store.placed(&[LocalCursor::new(13)]).await.expect("readable");
-    assert_eq!(placed.iter().map(|it| (it.sender, it.seq)).collect::<Vec<_>>(), [(PEER, Seq::new(3))]);
-    let reach = Reach { sender: PEER, received: Seq::new(2), applied: Seq::new(2), missing: Vec::new() };
-    assert_eq!(store.lacks(&STRANGER, &[reach]).await.expect("readable").unreceived, 8, "who lacks it lacks it still");
-
-    let damaged = store.damaged().await.expect("readable").held;
-    assert_eq!(damaged.len(), 11, "of these rows none is what its hash says, and what was let go is not damaged");
-
-    let nonce = Nonce::from_bytes([5; 32]);
-    store.commit(&[StoreOp::Identity { device: STRANGER, former: ME, nonce }]).await.expect("commits");
-    assert_eq!(store.load().await.expect("readable").own_gone, Seq::START, "is another's");
-    store.leave_group(LocalLogId::from_bytes([6; 16])).await.expect("leaves");
-    let stored = store.load().await.expect("readable");
-    assert_eq!((stored.held_bytes, stored.kept_bytes), (0, 0));
-}
-
 /// What a device lacks is counted in blobs and named by places in the local log, going by what it says of each sender.
 async fn what_a_device_lacks_is_told_in_places_of_the_local_log(store: &dyn Store) {
     in_a_group(store).await;
@@ -550,31 +443,6 @@ async fn sqlite() -> (SqliteStore, tempfile::TempDir) {
 #[tokio::test]
 async fn sqlite_keeps_the_contract() {
     keeps_the_contract(sqlite).await;
-}
-
-#[tokio::test]
-async fn a_file_gets_shorter_by_what_is_let_go() {
-    for len in [200, 3_000] {
-        let (store, dir) = sqlite().await;
-        in_a_group(&store).await;
-        let take = |seq| StoreOp::Take(HeldRow { envelope: vec![7; len].into(), ..row(PEER, seq, Some(seq)) });
-        for batch in 0..20 {
-            let ops: Vec<_> = (1..=500).map(|nth| take(batch * 500 + nth)).collect();
-            store.commit(&ops).await.expect("commits");
-        }
-        let before = store.sizes().await.expect("readable").database;
-        // As much in one transaction as an engine lets go of.
-        for batch in 0..95 {
-            let (first, last) = (Seq::new(batch * 100 + 1), Seq::new(batch * 100 + 100));
-            let bytes = 100 * len as u64;
-            store.commit(&[StoreOp::LetGo { sender: PEER, first, last, bytes }]).await.expect("commits");
-        }
-        let after = store.sizes().await.expect("readable").database;
-        assert!(before - after > 8_000 * len as u64, "{before} bytes before, {after} after");
-        store.close().await;
-        let on_disk = std::fs::metadata(dir.path().join("profile.db")).expect("is there").len();
-        assert!(on_disk <= after + 4_096, "{on_disk} bytes on the disk, {after} in use");
-    }
 }
 
 #[tokio::test]

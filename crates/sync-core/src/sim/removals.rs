@@ -13,7 +13,7 @@ use crate::{
     event::Input,
     handover::open_package,
     keys::{DeviceKem, EpochSecret, GroupKeys},
-    roster::{EntryHash, Roster, RosterError},
+    roster::{EntryHash, Roster},
     seal,
 };
 
@@ -128,17 +128,10 @@ impl World {
     /// The roster that everything makes which these know.
     fn roster_of<'a>(&self, devices: impl IntoIterator<Item = &'a Device>) -> Roster {
         let entries: BTreeSet<_> = devices.into_iter().flat_map(|device| &device.disk.roster).collect();
-        // The genesis first; everything else waits for what it builds on, or comes again if there is no room for that.
+        // The genesis first; everything else waits for what it builds on.
         let mut entries: Vec<_> = entries.into_iter().cloned().collect();
         entries.sort_by_key(|entry| entry.first().copied());
-        let mut roster = Roster::new(self.keys.group_id());
-        loop {
-            let before = entries.len();
-            entries.retain(|entry| roster.apply(entry.clone()) == Err(RosterError::Full));
-            if entries.len() == before || entries.is_empty() {
-                return roster;
-            }
-        }
+        Roster::of_stored(self.keys.group_id(), &entries).expect("devices have taken them")
     }
 
     /// The log that those who are left use on a relay.

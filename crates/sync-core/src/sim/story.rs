@@ -28,7 +28,11 @@ pub struct Story(World);
 impl Story {
     /// Devices that are paired already, and relays, all at rest.
     pub fn new(devices: usize, relays: usize) -> Self {
-        let mut story = Self(World::new(Plan::calm(1, devices, relays), None));
+        Self::of(Plan::calm(1, devices, relays))
+    }
+
+    fn of(plan: Plan) -> Self {
+        let mut story = Self(World::new(plan, None));
         story.rest();
         story
     }
@@ -39,26 +43,17 @@ impl Story {
 
     /// The same with apps that make snapshots after so many envelopes, and load them.
     pub fn with_snapshots(devices: usize, relays: usize, after: u64) -> Self {
-        let plan = Plan { snapshot_after: Some(after), ..Plan::calm(1, devices, relays) };
-        let mut story = Self(World::new(plan, None));
-        story.rest();
-        story
+        Self::of(Plan { snapshot_after: Some(after), ..Plan::calm(1, devices, relays) })
     }
 
     /// The same, after so many bytes of envelopes.
     pub fn with_snapshots_by_bytes(devices: usize, relays: usize, after: u64) -> Self {
-        let plan = Plan { snapshot_after_bytes: Some(after), ..Plan::calm(1, devices, relays) };
-        let mut story = Self(World::new(plan, None));
-        story.rest();
-        story
+        Self::of(Plan { snapshot_after_bytes: Some(after), ..Plan::calm(1, devices, relays) })
     }
 
     /// The same, on devices that let go of what a snapshot stands for as soon as they may.
     pub fn with_snapshots_that_keep_nothing(devices: usize, relays: usize) -> Self {
-        let plan = Plan { snapshot_after: Some(1_000), keep: (0, 0), ..Plan::calm(1, devices, relays) };
-        let mut story = Self(World::new(plan, None));
-        story.rest();
-        story
+        Self::of(Plan { snapshot_after: Some(1_000), keep: (0, 0), ..Plan::calm(1, devices, relays) })
     }
 
     /// How many envelopes a device has let go.
