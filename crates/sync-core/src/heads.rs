@@ -210,6 +210,7 @@ mod tests {
             acked: Seq::START,
             mark: None,
             refill: None,
+            compares: false,
             blob_len_max: None,
             paved: None,
             contradictions: Vec::new(),

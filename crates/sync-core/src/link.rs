@@ -172,6 +172,16 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(relay: RelayId, state: Option<RelayState>, now: Now, protections: Protections) -> Self {
+        // What was seen of its log is not stored: it is read again.
+        let compares = state.as_ref().is_some_and(|state| state.compares);
+        let mut link = Self::fresh(relay, state, now, protections);
+        if compares {
+            link.compare();
+        }
+        link
+    }
+
+    fn fresh(relay: RelayId, state: Option<RelayState>, now: Now, protections: Protections) -> Self {
         Self {
             relay,
             phase: Phase::Idle { retry_ms: now.mono_ms },
@@ -392,6 +402,7 @@ impl Link {
             acked: Seq::START,
             mark: None,
             refill: (holding && self.protections.hold(Protection::Refilling)).then_some(0),
+            compares: false,
             blob_len_max: self.blob_len_max(),
             paved: None,
             contradictions: Vec::new(),

@@ -63,6 +63,22 @@ fn a_relay_is_given_what_it_never_had_and_not_what_is_damaged() {
 }
 
 #[test]
+fn what_a_relay_lacks_it_is_given_though_a_crash_comes_between() {
+    let mut net = Story::new(2, 2);
+    net.cut(1, 1);
+    net.push(1);
+    net.push(1);
+    net.wait_ms(20_000);
+    let has = net.on_relay(1);
+    net.repair(0);
+    net.crash(0);
+    net.wait_ms(60_000);
+    assert_eq!(net.on_relay(1), has + 2);
+    net.mend(1, 1);
+    net.rest();
+}
+
+#[test]
 fn what_expired_is_not_brought_back() {
     let mut net = Story::new(2, 1);
     net.push_for(0, 5);

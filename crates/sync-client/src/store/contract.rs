@@ -87,6 +87,7 @@ fn relay_state(pulled: u64) -> RelayState {
         mark: Some((RelayCursor::new(17), Run::from_bytes([7; 32]))),
         paved: Some(Paved { head: EntryHash::from_bytes([8; 32]), known: [9; 32] }),
         refill: Some(2),
+        compares: true,
         blob_len_max: Some(4_096),
         contradictions: vec![contradiction(1, None), contradiction(2, Some(Run::from_bytes([4; 32])))],
     }

@@ -34,8 +34,8 @@ pub(super) struct Heeded {
     pub(super) known: [u8; 32],
     members: BTreeSet<DeviceId>,
     cutoffs: Vec<u64>,
-    /// How many keys of void commits this device has.
-    void_keys: usize,
+    /// The keys of void commits that this device has, and has compared all relays since.
+    void_keys: BTreeSet<KeyId>,
 }
 
 impl Context {
@@ -113,7 +113,9 @@ impl Heeded {
     pub(super) fn open(context: &mut Context) -> Self {
         let chosen = context.learn_epochs();
         let known = context.roster.history().digest();
-        let (members, cutoffs, void_keys) = (Self::members(context), Self::cutoffs(context), Self::void_keys(context));
+        let (members, cutoffs) = (Self::members(context), Self::cutoffs(context));
+        // Who is removed compares nothing, and does if that turns out to be void.
+        let void_keys = if context.am_removed() { BTreeSet::new() } else { Self::void_keys(context) };
         Self { chosen, known, members, cutoffs, void_keys }
     }
 
@@ -121,9 +123,9 @@ impl Heeded {
         context.roster.members().map(|member| member.device).collect()
     }
 
-    fn void_keys(context: &Context) -> usize {
-        let keys = context.roster.history().void().filter_map(|commit| commit.key.as_ref());
-        keys.filter(|key| context.keys.get(&key.key_id).is_some()).count()
+    fn void_keys(context: &Context) -> BTreeSet<KeyId> {
+        let keys = context.roster.history().void().filter_map(|commit| commit.key.as_ref()).map(|key| key.key_id);
+        keys.filter(|key_id| context.keys.get(key_id).is_some()).collect()
     }
 
     fn cutoffs(context: &Context) -> Vec<u64> {
@@ -168,6 +170,7 @@ impl Engine {
             self.actions.push(Action::Load(Load::Parked { after: None, bytes: LOAD_BYTES }));
         }
         if self.context.am_removed() {
+            self.heeded.void_keys = before.void_keys;
             self.stop_syncing(now, ErrorCode::Removed);
             if self.context.keys.epochs().len() > keys_before {
                 // By the keys that came there may be more to hear.
@@ -177,9 +180,10 @@ impl Engine {
         }
         // Who went another way was at relays by ids of their own. What those held is in logs of the group's by now, or went with
         // one that was wiped before this device had read it.
-        let compares = void_keys > before.void_keys;
+        let compares = !self.heeded.void_keys.is_subset(&before.void_keys);
         if compares {
             self.links.iter_mut().for_each(|link| link.compare());
+            self.note_relays_with_the_roster();
         }
         if before.chosen == self.heeded.chosen && !compares {
             return;

@@ -270,10 +270,21 @@ impl Engine {
         }
     }
 
-    /// Reads every relay again from its start, because something was refused that counts after all. That this is to be
-    /// done is stored together with the entry that says so: a crash right after it would leave nobody to know.
+    /// Reads every relay again from its start, because something was refused that counts after all. A crash right after the
+    /// entry that says so would leave nobody to know.
     pub(super) fn reread_all(&mut self, now: Now) {
         self.links.iter_mut().for_each(Link::reread);
+        self.note_relays_with_the_roster();
+        for index in 0..self.links.len() {
+            if self.links[index].is_live() && self.links[index].reads() {
+                let pull = self.links[index].pull(now);
+                self.send(index, pull);
+            }
+        }
+    }
+
+    /// What is to be done at every relay is stored together with the entry that it follows from.
+    pub(super) fn note_relays_with_the_roster(&mut self) {
         let states = self.links.iter().filter_map(|link| Some((link.relay, link.state.clone()?)));
         let states: BTreeMap<_, _> = states.collect();
         let mut told = false;
@@ -293,10 +304,6 @@ impl Engine {
         }
         for index in 0..self.links.len() {
             self.note_relay(index);
-            if self.links[index].is_live() && self.links[index].reads() {
-                let pull = self.links[index].pull(now);
-                self.send(index, pull);
-            }
         }
     }
 

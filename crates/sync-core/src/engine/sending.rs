@@ -59,7 +59,7 @@ impl Engine {
     }
 
     /// Goes on refilling when everything loaded for it is answered. It comes to its end once every log in reach is read:
-    /// what another relay shows meanwhile is owed to this one as well.
+    /// what another relay shows meanwhile is owed to this one as well, and is offered then.
     pub(super) fn refill_settled(&mut self, index: usize) {
         let all_read = self.all_read();
         let link = &mut self.links[index];
@@ -70,7 +70,7 @@ impl Engine {
         if link.fills() {
             link.filled_through(loaded);
             link.refill_loading = true;
-            link.refill_went_through = false;
+            link.refill_waiting &= !std::mem::take(&mut link.refill_went_through);
             self.note_relay(index);
             self.actions.push(Action::Load(Load::Held { relay, after: loaded, bytes: LOAD_BYTES }));
         }
@@ -113,12 +113,13 @@ impl Engine {
                     return;
                 }
                 link.refill_loading = false;
-                if rows.is_empty() && !all_read {
-                    link.refill_went_through = true;
-                } else if rows.is_empty() && !std::mem::replace(&mut link.refill_waiting, true) {
+                if rows.is_empty() && !std::mem::replace(&mut link.refill_waiting, true) {
                     let mut waiting = self.inbox.waiting_rows(now);
-                    waiting.retain(|row| self.is_owed(now, index, row));
+                    let link = &self.links[index];
+                    waiting.retain(|row| !link.has_been_sent(&row.hash.blob_id()) && self.is_owed(now, index, row));
                     self.links[index].refill.extend(waiting);
+                } else if rows.is_empty() && !all_read {
+                    link.refill_went_through = true;
                 } else if rows.is_empty() {
                     link.filled();
                     self.note_relay(index);

@@ -255,6 +255,8 @@ pub struct RelayState {
     pub mark: Option<(RelayCursor, Run)>,
     /// The relay lost rows: held rows from this position on are still to be offered again.
     pub refill: Option<u64>,
+    /// It lost nothing, and is compared with what is held all the same: read from its start, and given what it lacks.
+    pub compares: bool,
     /// The largest payload it takes, as it last said: a larger one is refused at its push, online or not.
     pub blob_len_max: Option<u64>,
     /// What it was told of commits: where the group went, and what was left for those who were away. None for nothing.

@@ -1,8 +1,9 @@
-//! A relay that is compared with what is held here, because a person asked for it, and what it is given by that.
+//! A relay that is compared with what is held here, because a person asked for it or because it may have been wiped of what this
+//! device could not read then, and what it is given by that.
 //!
 //! It goes as with a relay that lost rows: the log is read from its start, and what was not seen there is offered. But this
-//! log has lost nothing, so what is not in it may have left it for good reasons, and nobody brings that back. It is not
-//! stored that it goes on: whoever wants to know asks again.
+//! log has lost nothing, so what is not in it may have left it for good reasons, and nobody brings that back. That it goes on
+//! is stored, how far it has come is not: after a restart it begins anew.
 
 use super::Link;
 
@@ -21,7 +22,10 @@ pub(super) struct Comparison {
 impl Link {
     /// Begins, or begins anew. Of a log that was never met there is nothing to compare: all of it is read, and filled, anyhow.
     pub(crate) fn compare(&mut self) {
-        self.comparison = self.state.is_some().then(Comparison::default);
+        self.comparison = self.state.as_mut().map(|state| {
+            state.compares = true;
+            Comparison::default()
+        });
         self.begin_filling();
     }
 
@@ -79,6 +83,7 @@ impl Link {
     pub(crate) fn filled(&mut self) {
         if let Some(state) = &mut self.state {
             state.refill = None;
+            state.compares = false;
         }
         if let Some(comparison) = &mut self.comparison {
             comparison.is_over = true;

@@ -147,6 +147,11 @@ impl Link {
         self.coverage.get(&row.sender).is_some_and(|ranges| ranges.contains(row.seq))
     }
 
+    /// Whether it was offered this on this connection, and has not shown it since.
+    pub(crate) fn has_been_sent(&self, blob_id: &BlobId) -> bool {
+        self.sent.contains(blob_id)
+    }
+
     /// Whether everything loaded for refilling is offered and answered.
     pub(crate) fn refill_settled(&self) -> bool {
         self.refill.is_empty() && !self.in_flight.values().any(|flight| matches!(flight.what, Offer::Refill(_)))

@@ -310,6 +310,7 @@ fn relay_state(row: &SqliteRow) -> Result<RelayState, StoreError> {
         acked: Seq::new(number(row, "acked")?),
         mark,
         refill: refill.map(i64::cast_unsigned),
+        compares: row.try_get("compares")?,
         blob_len_max: blob_len_max.map(i64::cast_unsigned),
     })
 }

@@ -246,9 +246,9 @@ fn put_sender(db: &mut Database, no: i64, row: &SenderRow) {
 fn put_relay(db: &mut Database, relay: &RelayId, state: &RelayState) {
     db.add(
         "INSERT OR REPLACE INTO relay_state
-         (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, blob_len_max, paved_head, paved_known,
+         (relay, log_id, pulled, run, acked, mark_cursor, mark_run, refill, compares, blob_len_max, paved_head, paved_known,
           contradictions)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(relay.as_bytes().as_slice())
     .bind(state.log_id.as_bytes().as_slice())
@@ -258,6 +258,7 @@ fn put_relay(db: &mut Database, relay: &RelayId, state: &RelayState) {
     .bind(state.mark.map(|(cursor, _)| cursor.get().cast_signed()))
     .bind(state.mark.map(|(_, run)| run.as_bytes().to_vec()))
     .bind(state.refill.map(u64::cast_signed))
+    .bind(state.compares)
     .bind(state.blob_len_max.map(u64::cast_signed))
     .bind(state.paved.map(|paved| paved.head.as_bytes().to_vec()))
     .bind(state.paved.map(|paved| paved.known.to_vec()))
