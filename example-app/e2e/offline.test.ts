@@ -83,6 +83,8 @@ test('a window closes at once, also when the relay hangs, and what was written t
   await desk.shows('Synced')
   relay.hang()
   await desk.write('Text', ', two')
+  // Keys that the page has not come to yet are nothing that was written.
+  await desk.finds('Text', 'one, two')
   await desk.sees('Changes on their way to your other devices')
   const took = await desk.close()
   console.info(`the app was gone ${took.toFixed(0)} ms after its window was closed`)
