@@ -47,7 +47,19 @@ fn a_device_that_is_removed_while_it_is_connected_is_told_at_once_and_the_others
     {
         assert_eq!(tablet.run(command).error().0, "removed", "{command:?}");
     }
-    assert_eq!(tablet.run(&["sync"]).error(), ("removed", 6));
+    let page = scratch.path().join("kit").display().to_string();
+    for command in [
+        &["sync"][..],
+        &["status"],
+        &["devices"],
+        &["relay", "list"],
+        &["rotate-key"],
+        &["remove-device", &id],
+        &["snapshot", "load"],
+        &["export-kit", "--output", &page],
+    ] {
+        assert_eq!(tablet.run(command).error(), ("removed", 6), "{command:?}");
+    }
     let kept = tablet.texts();
     assert!(before.iter().all(|text| kept.contains(text)), "what it had is still there: {kept:?}");
 

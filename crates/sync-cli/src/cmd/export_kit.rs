@@ -9,6 +9,7 @@ use std::{
 
 use sync_client::{SyncClient, qr};
 
+use super::named::hear_the_others;
 use crate::{
     answer::{self, Kit},
     cli::ExportKitArgs,
@@ -21,6 +22,8 @@ const TELL_MAX: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(client: &SyncClient, args: &ExportKitArgs, output: Output) -> Result<(), CliError> {
     let unwritable = |source| CliError::Unwritable { what: "the kit's page", source };
+    // A device that was removed, and has not heard, would make one that opens nothing.
+    hear_the_others(client, output).await?;
     // Before there is a kit: one that can't be kept is of no use to anybody.
     let page = match &args.output {
         Some(path) => Some((path.as_path(), make(path).map_err(unwritable)?)),

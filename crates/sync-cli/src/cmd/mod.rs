@@ -42,14 +42,14 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Init(args) => init::run(profile, args, output).await,
         Command::Pair(args) => {
             let options = if args.snapshot { snapshot::options() } else { OpenOptions::default() };
-            with_options(&profile, options, async |client| pair::run(client, args, output).await).await
+            with_options(&profile, Net::Used, options, async |client| pair::run(client, args, output).await).await
         }
         Command::Push(args) => {
             with_client(&profile, Net::Used, async |client| push::run(client, args, output).await).await
         }
         Command::Pull(args) => {
-            with_client(&profile, Net::unless(args.offline), async |client| pull::run(client, &args, output).await)
-                .await
+            let net = if args.offline { Net::Idle } else { Net::Asked };
+            with_client(&profile, net, async |client| pull::run(client, &args, output).await).await
         }
         Command::Watch(args) => {
             let done = with_client(&profile, Net::Used, async |client| watch::run(client, &args, output).await).await;
@@ -87,10 +87,11 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         }
         Command::Snapshot(command) => {
             let options = snapshot::options();
-            with_options(&profile, options, async |client| snapshot::run(client, &command, output).await).await
+            let run = async |client: &SyncClient| snapshot::run(client, &command, output).await;
+            with_options(&profile, Net::Used, options, run).await
         }
         Command::LeaveGroup(args) => {
-            with_client(&profile, Net::Used, async |client| leave_group::run(client, &args, output).await).await
+            with_client(&profile, Net::Asked, async |client| leave_group::run(client, &args, output).await).await
         }
         Command::Doctor => doctor::run(&profile, output).await,
         Command::Repair(args) => repair::run(&profile, &args, output).await,
@@ -105,7 +106,10 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Result<(), CliError> {
 /// Whether a command has anything to ask of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Net {
+    /// It syncs: on a device that was removed it ends with that, whatever it could show.
     Used,
+    /// What a relay says is welcome, and nothing hangs on it.
+    Asked,
     Idle,
 }
 
@@ -121,12 +125,13 @@ async fn with_client(
     net: Net,
     command: impl AsyncFnOnce(&SyncClient) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let options = OpenOptions { auto_connect: net == Net::Used, ..OpenOptions::default() };
-    with_options(profile, options, command).await
+    let options = OpenOptions { auto_connect: net != Net::Idle, ..OpenOptions::default() };
+    with_options(profile, net, options, command).await
 }
 
 async fn with_options(
     profile: &Path,
+    net: Net,
     options: OpenOptions,
     command: impl AsyncFnOnce(&SyncClient) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
@@ -135,6 +140,7 @@ async fn with_options(
         done = command(&client) => done,
         interrupt = interrupted() => Err(interrupt.map_or_else(CliError::Runtime, CliError::Interrupted)),
     };
+    let done = if net == Net::Used { done.and(named::still_member(&client)) } else { done };
     client.close().await;
     done
 }

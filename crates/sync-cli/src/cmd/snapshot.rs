@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sync_client::{ClientError, Event, OpenOptions, SNAPSHOT_LEN_MAX, SyncClient, SyncEvent};
+use sync_client::{ClientError, ErrorCode, Event, OpenOptions, SNAPSHOT_LEN_MAX, SyncClient, SyncEvent};
 use tokio::time::timeout;
 
 use crate::{
@@ -56,6 +56,9 @@ async fn load(client: &SyncClient, args: &LoadArgs, output: Output) -> Result<()
     let mut events = client.subscribe();
     let there = async {
         while client.latest_snapshot().await?.is_none() {
+            if client.status().removed {
+                return Err(ClientError::Refused(ErrorCode::Removed));
+            }
             events.next().await.ok_or(ClientError::Closed)?;
         }
         Ok::<_, ClientError>(())
@@ -64,7 +67,7 @@ async fn load(client: &SyncClient, args: &LoadArgs, output: Output) -> Result<()
     let waited = timeout(Duration::from_secs(args.timeout.into()), there).await;
     progress.finish_and_clear();
     waited.unwrap_or(Ok(()))?;
-    let snapshot = client.latest_snapshot().await?.ok_or(ClientError::Refused(sync_client::ErrorCode::NoSnapshot))?;
+    let snapshot = client.latest_snapshot().await?.ok_or(ClientError::Refused(ErrorCode::NoSnapshot))?;
     let taken = !args.refuse;
     if let Some(path) = args.output.as_ref().filter(|_| taken) {
         let unwritable = |source| CliError::Unwritable { what: "the snapshot", source };
