@@ -1,5 +1,7 @@
 //! What an app says about its sync: in `tauri.conf.json`, or to the [`Builder`](crate::Builder), which has the last word.
 
+use std::{num::NonZeroU32, time::Duration};
+
 use serde::Deserialize;
 use sync_bridge::{Backend, SecretsChoice};
 
@@ -22,6 +24,8 @@ pub struct Config {
     /// After how many bytes of such blobs, sealed, it is asked, if that is sooner. If nothing is said of either the app neither
     /// makes snapshots nor loads any, and such a device reads everything there is.
     pub snapshot_after_bytes: Option<u64>,
+    /// After how many days the group gets new keys by itself; never if nothing is said.
+    pub rotate_after_days: Option<NonZeroU32>,
     /// How the app's invite links begin; `zerok` if nothing is said.
     pub link_scheme: Option<String>,
     /// What this device is called on the others, until it is renamed; the machine's name if nothing is said.
@@ -58,10 +62,15 @@ impl Config {
             auto_connect: self.auto_connect.or(other.auto_connect),
             snapshot_after: self.snapshot_after.or(other.snapshot_after),
             snapshot_after_bytes: self.snapshot_after_bytes.or(other.snapshot_after_bytes),
+            rotate_after_days: self.rotate_after_days.or(other.rotate_after_days),
             link_scheme: self.link_scheme.or(other.link_scheme),
             device_name: self.device_name.or(other.device_name),
             secrets: self.secrets.or(other.secrets),
         }
+    }
+
+    pub(crate) fn rotate_after(&self) -> Option<Duration> {
+        self.rotate_after_days.map(|days| Duration::from_secs(u64::from(days.get()) * 24 * 3_600))
     }
 
     pub(crate) fn backend(&self) -> Backend {

@@ -27,6 +27,7 @@ mod listeners;
 mod payload;
 
 use std::{
+    num::NonZeroU32,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -115,6 +116,13 @@ impl Builder {
     #[must_use]
     pub fn snapshot_after_bytes(mut self, bytes: u64) -> Self {
         self.config.snapshot_after_bytes = Some(bytes);
+        self
+    }
+
+    /// After how many days the group gets new keys by itself. See [`Config::rotate_after_days`].
+    #[must_use]
+    pub fn rotate_after_days(mut self, days: NonZeroU32) -> Self {
+        self.config.rotate_after_days = Some(days);
         self
     }
 
@@ -219,6 +227,7 @@ impl Builder {
             auto_connect: config.auto_connect.unwrap_or(true),
             snapshot_after: config.snapshot_after,
             snapshot_after_bytes: config.snapshot_after_bytes,
+            rotate_after: config.rotate_after(),
             ..Settings::new(&dir, &config.device_name.clone().unwrap_or_else(machine_name), &app.config().identifier)
         };
         let settings = match config.link_scheme {

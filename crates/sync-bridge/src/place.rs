@@ -36,6 +36,7 @@ fn options(settings: &Settings, connect: bool) -> OpenOptions {
         auto_connect: connect,
         snapshot_after: settings.snapshot_after,
         snapshot_after_bytes: settings.snapshot_after_bytes,
+        rotate_after: settings.rotate_after,
         passphrase,
         ..OpenOptions::default()
     }

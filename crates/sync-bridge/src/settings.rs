@@ -1,6 +1,6 @@
 //! What a profile is made of and opened with, as a front end says it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sync_client::{Passphrase, RelayAddr, SecretsChoice};
@@ -33,6 +33,8 @@ pub struct Settings {
     pub snapshot_after: Option<u64>,
     /// After how many bytes of them it is asked, if that is sooner. An app that sets neither neither makes nor loads any.
     pub snapshot_after_bytes: Option<u64>,
+    /// Gives the group new keys when those it has are this old, by the clocks of those who make them. None for never.
+    pub rotate_after: Option<Duration>,
     /// How the app's invite links begin.
     pub link_scheme: String,
 }
@@ -50,6 +52,7 @@ impl Settings {
             auto_connect: true,
             snapshot_after: None,
             snapshot_after_bytes: None,
+            rotate_after: None,
             link_scheme: SCHEME.to_owned(),
         }
     }

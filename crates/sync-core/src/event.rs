@@ -24,7 +24,8 @@ use crate::roster::JoinRequest;
 pub struct Now {
     /// Milliseconds of a clock that never goes back, from any origin. Everything is decided by this one.
     pub mono_ms: u64,
-    /// Unix milliseconds by the device's clock. Shown to people and counted into an envelope's age; decides nothing.
+    /// Unix milliseconds by the device's clock. Shown to people, and counted into an envelope's age and a key's;
+    /// decides nothing else.
     pub wall_ms: u64,
 }
 

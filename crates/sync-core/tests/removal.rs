@@ -163,3 +163,20 @@ fn who_removed_each_other_end_in_one_group_whoever_comes_late() {
         assert!(!net.has_key(goes, net.sealed_under(stays)));
     }
 }
+
+#[test]
+fn keys_that_are_old_are_renewed_though_nobody_does_anything() {
+    const AGE_MS: u64 = 600_000;
+    let mut net = Story::with_keys_for_ms(2, 1, AGE_MS);
+    net.push(0);
+    net.rest();
+    let first = net.key(0);
+    net.wait_ms(AGE_MS / 2);
+    assert_eq!((net.key(0), net.key(1)), (first, first));
+    net.wait_ms(AGE_MS / 2 + 10_000);
+    let second = net.key(0);
+    assert!(second != first && net.key(1) == second);
+    net.wait_ms(AGE_MS + 10_000);
+    assert!(net.key(0) != second && net.key(1) == net.key(0), "and those in their turn");
+    net.rest();
+}

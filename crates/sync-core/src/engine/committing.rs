@@ -195,9 +195,15 @@ impl Engine {
         if self.burnt == Some(chosen.key_id) {
             return Some((Duty::Burnt, turn_ms()));
         }
+        (self.keys_last_ms(now)? == 0).then(|| (Duty::Rotate, turn_ms()))
+    }
+
+    /// For how long the group's keys are young enough yet, if they may get too old.
+    fn keys_last_ms(&self, now: Now) -> Option<u64> {
+        let (roster, chosen) = (&self.context.roster, self.heeded.chosen?);
+        let epoch = roster.history().of_key(&chosen.key_id);
         let made_at_ms = epoch.map_or_else(|| roster.founded_at_ms(), |commit| commit.made_at_ms);
-        let age_ms = now.wall_ms.saturating_sub(made_at_ms);
-        (self.rotate_after_ms.is_some_and(|after| age_ms >= after)).then(|| (Duty::Rotate, turn_ms()))
+        Some(self.rotate_after_ms?.saturating_sub(now.wall_ms.saturating_sub(made_at_ms)))
     }
 
     /// Does what is due, once it is this device's turn and it has heard what others have done. `caught_up`: some relay is
@@ -205,7 +211,8 @@ impl Engine {
     pub(super) fn see_to_duties(&mut self, now: Now, caught_up: bool) {
         self.see_to_duty(now, caught_up);
         let at_ms = self.duty.map(|(_, at_ms)| at_ms);
-        self.duty_wake_ms = at_ms.filter(|at_ms| now.mono_ms < *at_ms);
+        let due_ms = || self.keys_last_ms(now).map(|last_ms| now.mono_ms.saturating_add(last_ms));
+        self.duty_wake_ms = at_ms.or_else(due_ms).filter(|at_ms| now.mono_ms < *at_ms);
     }
 
     fn see_to_duty(&mut self, now: Now, caught_up: bool) {

@@ -82,6 +82,8 @@ pub struct Plan {
     pub snapshot_after: Option<u64>,
     /// After how many bytes of envelopes, likewise.
     pub snapshot_after_bytes: Option<u64>,
+    /// How old keys may get, in milliseconds, if there is an end to it.
+    pub rotate_after_ms: Option<u64>,
     /// For how many milliseconds, and how many bytes, devices keep what a snapshot stands for.
     pub keep: (u64, u64),
     /// That is less than it may take until a relay loses something.
@@ -112,6 +114,7 @@ impl Plan {
             renames: RENAMES,
             snapshot_after: None,
             snapshot_after_bytes: None,
+            rotate_after_ms: None,
             keep: KEEP,
             only_snapshots_are_left: false,
             newcomers: 0,
@@ -167,6 +170,7 @@ impl Plan {
             renames: RENAMES,
             snapshot_after: None,
             snapshot_after_bytes: None,
+            rotate_after_ms: None,
             keep: KEEP,
             only_snapshots_are_left: false,
             newcomers: 0,

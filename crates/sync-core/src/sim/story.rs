@@ -56,6 +56,11 @@ impl Story {
         Self::of(Plan { snapshot_after: Some(1_000), keep: (0, 0), ..Plan::calm(1, devices, relays) })
     }
 
+    /// The same, with keys that are renewed when they are so old.
+    pub fn with_keys_for_ms(devices: usize, relays: usize, after_ms: u64) -> Self {
+        Self::of(Plan { rotate_after_ms: Some(after_ms), ..Plan::calm(1, devices, relays) })
+    }
+
     /// How many envelopes a device has let go.
     pub fn let_go(&self, device: DeviceIndex) -> usize {
         self.0.devices[device].disk.gone.len()

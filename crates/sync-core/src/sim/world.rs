@@ -433,7 +433,7 @@ impl World {
             kem: self.devices[device].kem.clone(),
             keys: self.devices[device].keys.clone(),
             relays: self.relays.iter().map(|relay| relay.id).collect(),
-            rotate_after_ms: None,
+            rotate_after_ms: self.plan.rotate_after_ms,
             snapshot_after: self.plan.snapshot_after,
             snapshot_after_bytes: self.plan.snapshot_after_bytes,
             keep_ms: self.plan.keep.0,
