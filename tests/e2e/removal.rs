@@ -55,7 +55,7 @@ fn a_device_that_is_removed_while_it_is_connected_is_told_at_once_and_the_others
         &["relay", "list"],
         &["rotate-key"],
         &["remove-device", &id],
-        &["snapshot", "load"],
+        &["snapshot", "load", "--output", &page],
         &["export-kit", "--output", &page],
     ] {
         assert_eq!(tablet.run(command).error(), ("removed", 6), "{command:?}");
