@@ -453,9 +453,9 @@ impl Engine {
 
     // ── Connections ──
 
-    /// Whether every log in reach is read to its end.
+    /// Whether the logs of all relays in reach are read to their ends. One that is being dialled may be in reach.
     fn all_read(&self) -> bool {
-        self.links.iter().all(|link| !link.is_live() || link.is_caught_up())
+        self.links.iter().all(|link| link.is_idle() || link.is_caught_up())
     }
 
     fn index_of(&self, relay: &RelayId) -> Option<usize> {
@@ -491,7 +491,8 @@ impl Engine {
             let told = link.tell(now);
             self.send(index, told);
         }
-        let caught_up = self.links.iter().any(Link::is_live) && self.all_read();
+        let live = self.links.iter().any(Link::is_live);
+        let caught_up = live && self.links.iter().all(|link| !link.is_live() || link.is_caught_up());
         self.rest_if_removed(now);
         let mut effects = Effects::default();
         self.inbox.check_gaps(&mut self.context, now, caught_up, &mut effects);

@@ -234,6 +234,11 @@ impl Link {
 
     // ── The connection ──
 
+    /// There is no connection, and none is attempted just now.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle { .. })
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.phase == Phase::Live
     }

@@ -106,6 +106,26 @@ fn a_wiped_relay_is_filled_again_though_the_one_who_pushed_is_gone() {
 }
 
 #[test]
+fn a_wiped_relay_is_given_what_another_has_still_to_show() {
+    // Which of the two is read first is a matter of milliseconds.
+    for blobs in 1..=40 {
+        let mut net = Story::new(2, 2);
+        net.set_online(0, false);
+        for _ in 0..blobs {
+            net.push(1);
+        }
+        net.wait_ms(20_000);
+        net.die(1);
+        net.stop_relay(0);
+        net.wipe_relay(0);
+        net.start_relay(0);
+        net.set_online(0, true);
+        net.rest();
+        assert_eq!((net.log(0).len(), net.on_relay(0)), (blobs, net.on_relay(1)));
+    }
+}
+
+#[test]
 fn a_relay_restored_from_a_copy_is_noticed_even_when_it_has_grown_past_what_was_read() {
     let mut net = Story::new(2, 1);
     net.copy_relay(0);

@@ -59,7 +59,7 @@ impl Engine {
     }
 
     /// Goes on refilling when everything loaded for it is answered. It comes to its end once every log in reach is read:
-    /// what another relay shows meanwhile is owed to this one as well, and is offered then.
+    /// what another relay shows until then is owed to this one as well, and is offered then.
     pub(super) fn refill_settled(&mut self, index: usize) {
         let all_read = self.all_read();
         let link = &mut self.links[index];
