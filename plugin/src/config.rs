@@ -115,10 +115,16 @@ mod tests {
     #[test]
     fn an_apps_configuration_is_read_and_a_misspelt_name_is_an_error() {
         let json = r#"{ "relays": ["https://relay.example.org"], "autoConnect": false, "secrets": "encryptedFile",
-            "profile": "home", "profiles": ["work"], "linkScheme": "org.example.notes", "deviceName": "kiosk" }"#;
+            "profile": "home", "profiles": ["work"], "linkScheme": "org.example.notes", "deviceName": "kiosk",
+            "rotateAfterDays": 30 }"#;
         let config: Config = serde_json::from_str(json).expect("reads");
         assert_eq!(config.backend(), Backend::Relay { relays: vec!["https://relay.example.org".to_owned()] });
         assert_eq!((config.auto_connect, config.secrets), (Some(false), Some(Secrets::EncryptedFile)));
+        assert_eq!(config.rotate_after(), Some(Duration::from_secs(30 * 24 * 3_600)));
+        assert!(
+            serde_json::from_str::<Config>(r#"{ "rotateAfterDays": 0 }"#).is_err(),
+            "none is said by saying nothing"
+        );
         assert!(serde_json::from_str::<Config>(r#"{ "relay": "https://relay.example.org" }"#).is_err());
         assert_eq!(serde_json::from_str::<Config>(r#"{ "tier": "iroh" }"#).expect("reads").backend(), Backend::Iroh);
     }

@@ -2,7 +2,7 @@
 //! `N seeds, F failed`.
 //!
 //! `sim prove [NAME [--outlaws]]` switches off one protection after the other and prints the first seed whose checks see it,
-//! of a random run, of a quarrel, of copies, of snapshots or of outlaws, or of the kind that is named first.
+//! of a random run, or else of the other kinds in turn; the kind that is named is tried before all.
 
 use std::{
     process::ExitCode,
@@ -20,12 +20,13 @@ use sync_core::{
 type Kind = (&'static str, &'static str, fn(u64) -> Plan);
 
 /// The kinds of lives in which a protection may be missed, in the order in which they are tried.
-const KINDS: [Kind; 5] = [
+const KINDS: [Kind; 6] = [
     ("--random", "", Plan::random),
     ("--quarrels", "quarrel ", Plan::quarrel),
     ("--copies", "copies ", Plan::copies),
     ("--snapshots", "snapshots ", Plan::snapshots),
     ("--outlaws", "outlaw ", Plan::outlaw),
+    ("--several", "several ", Plan::several),
 ];
 /// So many seeds are tried before a check is taken to see nothing.
 const PROOF: u64 = 1_000;
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     let mut plan: fn(u64) -> Plan = Plan::random;
     while let Some(arg) = args.next() {
         let kind = KINDS.into_iter().find(|(flag, ..)| *flag == arg).map(|(_, _, plan)| plan);
-        if let Some(kind) = kind.or_else(|| (arg == "--several").then_some(Plan::several)) {
+        if let Some(kind) = kind {
             plan = kind;
             continue;
         }

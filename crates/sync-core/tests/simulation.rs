@@ -128,6 +128,7 @@ fn every_protection_is_missed_when_it_is_gone() {
             Some(("copies", seed)) => (Plan::copies, seed),
             Some(("snapshots", seed)) => (Plan::snapshots, seed),
             Some(("outlaw", seed)) => (Plan::outlaw, seed),
+            Some(("several", seed)) => (Plan::several, seed),
             Some(_) | None => (Plan::random, cell),
         };
         let seed = seed.parse().unwrap_or_else(|_| panic!("no seed in: {row}"));

@@ -231,10 +231,7 @@ impl World {
     fn inject(&mut self, relay: usize, envelope: &Bytes) {
         let out = self.relays[relay].inject(envelope, self.now_ms);
         self.send_from_relay(out);
-        if self.relays[relay].is_lagging() {
-            let (delay, boot) = (self.dice.range(1, 3_000), self.relays[relay].boot);
-            self.later(delay, Happening::Commit { relay, boot });
-        }
+        self.serve_the_rest(relay);
     }
 
     /// The newest envelope of a device, as a device of a newer version would have sealed it, as far as this one can

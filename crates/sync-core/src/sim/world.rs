@@ -259,14 +259,21 @@ impl World {
         self.read_everything()
     }
 
-    /// Whom a relay left behind by what nobody plans the end of, such as an outlaw's deed, is served at rest.
+    /// Whom an outlaw's deed left behind waits for the next that has somebody served: at rest there may be none.
     fn relays_go_on(&mut self) {
         for relay in 0..self.relays.len() {
             let is_planned = |it: &Happening| matches!(it, Happening::Commit { relay: of, .. } if *of == relay);
-            if self.relays[relay].is_lagging() && !self.agenda.values().any(is_planned) {
-                let boot = self.relays[relay].boot;
-                self.later(1, Happening::Commit { relay, boot });
+            if !self.agenda.values().any(is_planned) {
+                self.serve_the_rest(relay);
             }
+        }
+    }
+
+    /// Plans when a relay serves those whom it has just left behind.
+    pub(super) fn serve_the_rest(&mut self, relay: usize) {
+        if self.relays[relay].is_lagging() {
+            let (delay, boot) = (self.dice.range(1, 3_000), self.relays[relay].boot);
+            self.later(delay, Happening::Commit { relay, boot });
         }
     }
 
@@ -391,10 +398,7 @@ impl World {
                 if self.relays[relay].boot == boot && self.relays[relay].up {
                     let out = self.relays[relay].commit(self.now_ms);
                     self.send_from_relay(out);
-                    if self.relays[relay].is_lagging() {
-                        let delay = self.dice.range(1, 3_000);
-                        self.later(delay, Happening::Commit { relay, boot });
-                    }
+                    self.serve_the_rest(relay);
                 }
             }
             Happening::Push { device } => self.push_random(device)?,
