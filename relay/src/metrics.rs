@@ -65,6 +65,7 @@ pub(crate) fn text(relay: &State) -> String {
     line("bytes_transferred", "counter", "Bytes received and sent in sessions since the start", metrics.bytes.get());
     line("blobs_pushed_total", "counter", "Pushes acknowledged since the start", metrics.pushed.get());
     line("blobs_expired_total", "counter", "Envelopes that expired since the start", metrics.expired.get());
+    line("blobs_damaged_total", "counter", "Envelopes the disk had changed, found since the start", totals.damaged);
     line("groups_moved_total", "counter", "Groups that got another id since the start", metrics.moved.get());
     line("snapshots_published_total", "counter", "Snapshots acknowledged since the start", metrics.snapshots.get());
     line("refusals_total", "counter", "Sessions refused or ended for a fault since the start", metrics.refused.get());

@@ -1,4 +1,5 @@
-//! When blobs leave: a clock that no jump of the wall clock can move far, and the task that cleans up.
+//! When blobs leave: a clock that no jump of the wall clock can move far, and the task that cleans up, and then looks
+//! whether what stays is still what it was.
 //!
 //! Retention time follows the wall clock, but from one cleanup to the next it moves by one cleanup interval at
 //! most, and never backwards. A machine that wakes up ten years in the future, or in 1970, deletes nothing that it
@@ -13,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     state::State,
-    store::{ClockMark, Sweep},
+    store::{ClockMark, Inspected, Sweep},
 };
 
 /// Milliseconds of the wall clock since 1970.
@@ -50,14 +51,42 @@ impl RetentionClock {
     }
 }
 
+/// Bytes of envelopes that are looked at after a cleanup at least, and all of them in so many cleanups: an hour each, in
+/// about four days, which is sooner than devices let go of what they could bring again.
+const INSPECTED_MIN: u64 = 64 * 1024 * 1024;
+const INSPECTED_IN: u64 = 96;
+/// As many as are looked at in one go, so that readers come in between.
+const INSPECTED_STEP: u64 = 1024 * 1024;
+
 /// Cleans up at the start and once every interval, until dropped.
 pub(crate) async fn run(relay: Arc<State>) {
+    let mut inspected = Inspected::default();
     let mut ticks = tokio::time::interval(Duration::from_secs(relay.config.cleanup.interval));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         clean_up(&relay, relay.clock.tick(wall_ms())).await;
+        inspected = inspect(&relay, inspected).await;
     }
+}
+
+/// Goes on looking through the store from where it stopped; says where it stops now.
+async fn inspect(relay: &State, mut inspected: Inspected) -> Inspected {
+    let mut left = INSPECTED_MIN.max(relay.store.totals().db_bytes / INSPECTED_IN);
+    while left > 0 {
+        match relay.store.inspect(inspected, INSPECTED_STEP).await {
+            Ok(next) => inspected = next,
+            Err(error) => {
+                warn!(%error, "looking for damage was cut short");
+                break;
+            }
+        }
+        if inspected == Inspected::default() {
+            break;
+        }
+        left = left.saturating_sub(INSPECTED_STEP);
+    }
+    inspected
 }
 
 async fn clean_up(relay: &State, clock: ClockMark) {

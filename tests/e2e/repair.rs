@@ -4,7 +4,7 @@ use std::{fs, thread, time::Duration};
 
 use serde_json::Value;
 use sync_tests::{
-    Network, Relay, RelaySetup, Scratch,
+    Device, Network, Relay, RelaySetup, Scratch,
     damage::{self, blob_ids, dump, overwrite},
     eventually, paired, pairing,
 };
@@ -150,6 +150,50 @@ fn a_relay_is_given_what_it_never_had() {
     assert_eq!((&relays[1]["relay"], &relays[1]["found"]), (&second.url().into(), &1.into()), "{lines:?}");
     assert_eq!(blob_ids(&network, &second).1, has + 1);
     assert!(blob_ids(&network, &first).0.is_subset(&blob_ids(&network, &second).0));
+}
+
+#[test]
+fn what_a_relays_disk_has_changed_is_served_to_nobody_and_brought_again() {
+    let (scratch, network) = (Scratch::new(), Network::new());
+    let mut relay = Relay::start(&scratch);
+    let (phone, laptop) = paired(&scratch, relay.url());
+    let texts = ["one", "two", "three", "four", "five", "six"];
+    for text in texts {
+        phone.push(text);
+    }
+    phone.settles();
+    laptop.settles();
+    laptop.push("the laptop's own");
+    laptop.settles();
+    phone.settles();
+    let before = blob_ids(&network, &relay);
+    relay.stop();
+    // The last row is of who comes first, the one in the middle of who comes later.
+    for row in [5, before.1 as i64] {
+        damage::row(&network, &relay, row);
+    }
+    relay.restart();
+    let bad = |relay: &Relay| {
+        let metrics = relay.get("/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("sync_relay_blobs_damaged_total "));
+        line.and_then(|count| count.parse::<u64>().ok()).expect("a number")
+    };
+    // Nobody reads those rows any more: the relay looks for itself.
+    eventually("the relay has found them", SOON, || (bad(&relay) == 2).then_some(()));
+    assert_eq!(blob_ids(&network, &relay).1, before.1 - 2, "what is damaged is in no log");
+
+    phone.settles();
+    laptop.settles();
+    assert_eq!(blob_ids(&network, &relay), before, "each brought what it had");
+    assert_eq!((phone.status()["badge"].as_str(), laptop.status()["badge"].as_str()), (Some("synced"), Some("synced")));
+    let tablet = Device::new(&scratch, "tablet", relay.url());
+    pairing(&phone, &tablet);
+    let mut has = tablet.texts_in_step();
+    has.sort_unstable();
+    let mut all: Vec<_> = texts.into_iter().chain(["the laptop's own"]).map(str::to_owned).collect();
+    all.sort_unstable();
+    assert_eq!(has, all, "whoever comes later has all of it");
+    assert_eq!(bad(&relay), 2);
 }
 
 #[test]

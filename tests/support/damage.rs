@@ -27,27 +27,36 @@ pub fn cut_off(file: &Path, at: u64) {
 
 /// Changes one byte of the envelope that a profile keeps at this local cursor, in the file.
 pub fn envelope(network: &Network, profile: &Path, cursor: i64) {
-    let path = profile.join("profile.db");
-    let kept = kept(network, &path, cursor);
-    let content = fs::read(&path).expect("it is readable");
-    let file = File::options().write(true).open(&path).expect("it is writable");
+    change(network, &profile.join("profile.db"), "SELECT envelope FROM held WHERE cursor = ?", cursor);
+}
+
+/// Changes one byte of the envelope that a stopped relay keeps at this row of its first log, in the file.
+pub fn row(network: &Network, relay: &Relay, row: i64) {
+    let of_the_first = "SELECT envelope FROM entries WHERE place = (SELECT MIN(no) << 35 FROM groups) + ?";
+    change(network, &relay.data().join("relay.db"), of_the_first, row);
+}
+
+fn change(network: &Network, path: &Path, query: &'static str, number: i64) {
+    let kept = || kept(network, path, query, number);
+    let (before, content) = (kept(), fs::read(path).expect("it is readable"));
+    let file = File::options().write(true).open(path).expect("it is writable");
     // Behind the header, in what is sealed. A page that is used no more may have it as well.
-    for found in memchr::memmem::find_iter(&content, &kept[..200]) {
+    for found in memchr::memmem::find_iter(&content, &before[..200]) {
         let at = found + 150;
         file.write_all_at(&[content[at] ^ 1], at as u64).expect("it is writable");
-        if self::kept(network, &path, cursor) != kept {
+        if kept() != before {
             return;
         }
         file.write_all_at(&content[at..=at], at as u64).expect("it is writable");
     }
-    panic!("a profile that is closed has everything in its file");
+    panic!("a database that is closed has everything in its file");
 }
 
-fn kept(network: &Network, database: &Path, cursor: i64) -> Vec<u8> {
+fn kept(network: &Network, database: &Path, query: &'static str, number: i64) -> Vec<u8> {
     network.run(async {
         let options = SqliteConnectOptions::new().filename(database).read_only(true);
         let mut connection = options.connect().await.expect("a database");
-        let query = sqlx::query_scalar("SELECT envelope FROM held WHERE cursor = ?").bind(cursor);
+        let query = sqlx::query_scalar(query).bind(number);
         let kept = query.fetch_one(&mut connection).await.expect("it is kept there");
         sqlx::Connection::close(connection).await.expect("it closes");
         kept

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, VerifyingKey};
 use iroh::endpoint::Connection;
 use sync_types::{
-    AuthPublic, DeviceId, ErrorCode, LogId, RelayCursor, RelayGroupId,
+    AuthPublic, DeviceId, ErrorCode, RelayCursor, RelayGroupId,
     limits::PROTOCOL_VERSION,
     message::{Hello, Moved, Welcome, features},
     sign,
@@ -25,7 +25,7 @@ use crate::{
     quota::{Address, Pass},
     retention::wall_ms,
     state::State,
-    store::{Greeted, Greeting, GroupLog, Head},
+    store::{Greeted, Greeting, GroupLog, Head, random_log_id},
 };
 
 /// What a connection says of its other end, and what a greeting is bound to.
@@ -81,7 +81,7 @@ pub(crate) async fn hello(relay: &State, peer: &Peer, from: Address, hello: Hell
         group: hello.group,
         device,
         read: hello.log_id.map(|log_id| (log_id, hello.last_cursor)),
-        new_log_id: random_log_id()?,
+        new_log_id: random_log_id().map_err(|_| ErrorCode::Internal)?,
         now_ms: relay.clock.at(wall_ms()),
     };
     let Greeted { log, mut head } = relay.store.greet(greeting).await?;
@@ -129,10 +129,4 @@ pub(super) fn verify_key(
     let key = VerifyingKey::from_bytes(auth_public.as_bytes()).map_err(|_| ErrorCode::AuthFailed)?;
     let signature = Signature::from_slice(signature).map_err(|_| ErrorCode::AuthFailed)?;
     key.verify_strict(signed, &signature).map_err(|_| ErrorCode::AuthFailed)
-}
-
-fn random_log_id() -> Result<LogId, ErrorCode> {
-    let mut bytes = [0; LogId::LEN];
-    getrandom::fill(&mut bytes).map_err(|_| ErrorCode::Internal)?;
-    Ok(LogId::from_bytes(bytes))
 }

@@ -5,7 +5,7 @@
 //! asked by every reader for the row that was written a moment ago.
 //!
 //! Invariant: the head moves only after its rows are on disk, and the tail is a gapless run of rows that ends at
-//! the head (or is empty). A log that is over stays so: its rows are the group's under another id, or gone.
+//! the head (or is empty). A log that is over stays so: its rows are in another log of the group's, or gone.
 
 use std::{
     collections::VecDeque,
@@ -62,7 +62,7 @@ pub(crate) struct GroupLog {
     pub(crate) receipts: watch::Sender<u64>,
     /// The snapshots that are kept, by the ids of their manifests: the newest last.
     pub(crate) snapshots: watch::Sender<Vec<BlobId>>,
-    /// True once the group is known by another id.
+    /// True once the group has another log, or is known by another id.
     over: watch::Sender<bool>,
 }
 
@@ -80,17 +80,17 @@ impl GroupLog {
         }
     }
 
-    /// Whether the group is known by another id. Then nothing is read or written by this one any more.
+    /// Whether the group has another log, or is known by another id. Then nothing is read or written by this one any more.
     pub(crate) fn is_over(&self) -> bool {
         *self.over.borrow()
     }
 
-    /// The group is known by another id.
+    /// The group has another log, or is known by another id.
     pub(crate) fn end(&self) {
         self.over.send_replace(true);
     }
 
-    /// Resolves once the group is known by another id.
+    /// Resolves once it is over.
     pub(crate) async fn ended(&self) {
         // An error means that the sender is gone, which lives as long as `self`.
         let _ = self.over.subscribe().wait_for(|over| *over).await;

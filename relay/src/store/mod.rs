@@ -5,6 +5,9 @@
 //! before row n; appending a blob again answers what the first time answered; a row whose time is over is never
 //! served, due for removal or not.
 //!
+//! What the disk has changed is served to nobody. A log in which that is found is over, and another one begins with all
+//! that is whole of it, so its devices notice and bring what it lacks.
+//!
 //! The store has no clock. Callers say what time it is, in the relay's retention time (see
 //! [`crate::retention`]), which no jump of a wall clock can move far.
 
@@ -206,12 +209,25 @@ pub(crate) struct ClockMark {
     pub(crate) wall_ms: u64,
 }
 
+/// An id for a log that begins.
+pub(crate) fn random_log_id() -> Result<LogId, getrandom::Error> {
+    let mut bytes = [0; LogId::LEN];
+    getrandom::fill(&mut bytes)?;
+    Ok(LogId::from_bytes(bytes))
+}
+
+/// How far a store was looked through; the default is its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inspected(pub(crate) i64);
+
 /// What the store holds, for operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) groups: u64,
     /// Envelopes in logs, expired ones not counted.
     pub(crate) blobs: u64,
+    /// Envelopes that the disk had changed, since the start.
+    pub(crate) damaged: u64,
     /// Bytes of the database in use.
     pub(crate) db_bytes: u64,
 }
@@ -308,6 +324,10 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Cleans up, one bounded step.
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError>;
+
+    /// Looks through some of what is kept, from where it stopped the last time, and says where it stops now: at about so
+    /// many bytes, or back at the beginning. What the disk has changed is dealt with as when it is read.
+    async fn inspect(&self, after: Inspected, bytes_max: u64) -> Result<Inspected, StoreError>;
 
     /// What it holds.
     fn totals(&self) -> Totals;

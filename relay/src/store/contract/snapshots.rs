@@ -32,20 +32,21 @@ pub(crate) async fn check(open: impl AsyncFn() -> Arc<dyn Store>) {
     store.close().await;
 }
 
-/// An envelope of so many bytes, and its id.
-fn part(n: u32, len: usize, now_ms: u64) -> NewPart {
-    NewPart { blob_id: id(n), envelope: blob(n, len).envelope, now_ms }
+/// An envelope of as many bytes as its number says, 100 at least.
+fn part(n: u32, now_ms: u64) -> NewPart {
+    let NewBlob { blob_id, envelope, .. } = blob(n, usize::try_from(n.max(100)).expect("few"));
+    NewPart { blob_id, envelope, now_ms }
 }
 
 fn id(n: u32) -> BlobId {
-    BlobId::from_bytes([blob(n, 0).blob_id.as_bytes()[..8].to_vec(), vec![0xAB; 8]].concat().try_into().expect("16"))
+    part(n, 0).blob_id
 }
 
-/// A manifest of 100 bytes of these parts, which covers all up to a row of this log.
+/// A manifest of these parts, which covers all up to a row of this log.
 async fn manifest(store: &dyn Store, log: &Greeted, n: u32, parts: &[u32], covers: u64) -> NewSnapshot {
     let covers = RelayCursor::new(covers);
     let run = store.run_at(&log.log, covers).await.expect("works").unwrap_or(Run::START);
-    let NewPart { blob_id, envelope, now_ms } = part(n, 100, 0);
+    let NewPart { blob_id, envelope, now_ms } = part(n, 0);
     NewSnapshot { blob_id, envelope, parts: parts.iter().copied().map(id).collect(), covers, run, now_ms }
 }
 
@@ -71,7 +72,7 @@ async fn there(store: &dyn Store, log: &Greeted, numbers: &[u32]) -> Vec<u32> {
     let mut there = Vec::new();
     for n in numbers {
         if let Some(envelope) = store.get(&log.log, id(*n), 0).await.expect("works") {
-            assert_eq!(envelope, blob(*n, envelope.len()).envelope);
+            assert_eq!(envelope, part(*n, 0).envelope);
             there.push(*n);
         }
     }
@@ -89,35 +90,42 @@ async fn what_is_published_is_listed_and_read(store: &dyn Store) {
     let (log, other) = (enter(store, group(1), device(1)).await, enter(store, group(2), device(2)).await);
     let mut told = log.log.snapshots.subscribe();
     assert_eq!(listed(&log), []);
-    for n in [1, 2, 1] {
-        keep(store, &log, part(n, 1_000, 0)).await.expect("room");
+    for n in [1_001, 1_002, 1_001] {
+        keep(store, &log, part(n, 0)).await.expect("room");
     }
-    assert_eq!(publish(store, &log, 10, &[1, 3, 2], 0).await, Err(ErrorCode::NotFound), "a part is missing");
+    assert_eq!(
+        publish(store, &log, 10, &[1_001, 1_003, 1_002], 0).await,
+        Err(ErrorCode::NotFound),
+        "a part is missing"
+    );
     assert!(!told.has_changed().expect("open"));
-    keep(store, &log, part(3, 1_000, 0)).await.expect("room");
-    publish(store, &log, 10, &[3, 1, 2, 1], 0).await.expect("all are there");
+    keep(store, &log, part(1_003, 0)).await.expect("room");
+    publish(store, &log, 10, &[1_003, 1_001, 1_002, 1_001], 0).await.expect("all are there");
     assert!(told.has_changed().expect("open"));
     assert_eq!(*told.borrow_and_update(), ids(&[10]));
-    assert_eq!(there(store, &log, &[1, 2, 3, 10, 4]).await, [1, 2, 3, 10]);
-    assert_eq!(publish(store, &log, 10, &[1], 0).await, Ok(()), "again");
+    assert_eq!(there(store, &log, &[1_001, 1_002, 1_003, 10, 4]).await, [1_001, 1_002, 1_003, 10]);
+    assert_eq!(publish(store, &log, 10, &[1_001], 0).await, Ok(()), "again");
     assert_eq!(listed(&log), ids(&[10]));
-    assert_eq!((listed(&other), there(store, &other, &[1, 10]).await), (vec![], vec![]), "of another group");
+    assert_eq!((listed(&other), there(store, &other, &[1_001, 10]).await), (vec![], vec![]), "of another group");
     assert_eq!(log.head.borrow().cursor, RelayCursor::START, "it is in no log");
-    counts(store, &log, 3 * 1_000 + 100).await;
+    counts(store, &log, 1_001 + 1_002 + 1_003 + 100).await;
 }
 
 async fn two_are_kept_and_what_they_name(store: &dyn Store) {
     let log = enter(store, group(3), device(1)).await;
-    for n in 1..=5 {
-        keep(store, &log, part(n, 1_000, 0)).await.expect("room");
+    for n in 1_001..=1_005 {
+        keep(store, &log, part(n, 0)).await.expect("room");
     }
-    publish(store, &log, 10, &[1, 2], 0).await.expect("in order");
-    publish(store, &log, 11, &[2, 3], 0).await.expect("in order");
+    publish(store, &log, 10, &[1_001, 1_002], 0).await.expect("in order");
+    publish(store, &log, 11, &[1_002, 1_003], 0).await.expect("in order");
     assert_eq!(listed(&log), ids(&[10, 11]));
-    publish(store, &log, 12, &[4], 0).await.expect("in order");
+    publish(store, &log, 12, &[1_004], 0).await.expect("in order");
     assert_eq!(listed(&log), ids(&[11, 12]), "the newest last");
-    assert_eq!(there(store, &log, &[1, 2, 3, 4, 5, 10, 11, 12]).await, [2, 3, 4, 5, 11, 12]);
-    counts(store, &log, 4 * 1_000 + 2 * 100).await;
+    assert_eq!(
+        there(store, &log, &[1_001, 1_002, 1_003, 1_004, 1_005, 10, 11, 12]).await,
+        [1_002, 1_003, 1_004, 1_005, 11, 12]
+    );
+    counts(store, &log, 1_002 + 1_003 + 1_004 + 1_005 + 2 * 100).await;
 }
 
 async fn one_that_is_of_no_use_here_is_refused(store: &dyn Store) {
@@ -146,24 +154,28 @@ async fn one_that_is_of_no_use_here_is_refused(store: &dyn Store) {
 
 async fn it_has_its_share_of_the_groups_room(store: &dyn Store) {
     let log = enter(store, group(5), device(1)).await;
-    keep(store, &log, part(1, 19_900, 0)).await.expect("room");
-    assert_eq!(keep(store, &log, part(2, 101, 0)).await, Err(ErrorCode::GroupFull));
-    keep(store, &log, part(2, 50, 0)).await.expect("room");
-    assert_eq!(publish(store, &log, 10, &[1], 0).await, Err(ErrorCode::GroupFull), "its manifest is of 100 bytes");
-    assert_eq!(append(store, &log, blob(1, 51)).await, Err(ErrorCode::GroupFull), "together with the log");
-    assert_eq!(keep(store, &log, part(1, 19_900, 0)).await, Ok(()), "it is there already");
+    keep(store, &log, part(19_800, 0)).await.expect("room");
+    assert_eq!(keep(store, &log, part(201, 0)).await, Err(ErrorCode::GroupFull));
+    keep(store, &log, part(2, 0)).await.expect("room");
+    assert_eq!(
+        publish(store, &log, 110, &[19_800], 0).await,
+        Err(ErrorCode::GroupFull),
+        "its manifest is of 110 bytes"
+    );
+    assert_eq!(append(store, &log, blob(1, 101)).await, Err(ErrorCode::GroupFull), "together with the log");
+    assert_eq!(keep(store, &log, part(19_800, 0)).await, Ok(()), "it is there already");
     assert_eq!(listed(&log), []);
-    assert_eq!(there(store, &log, &[1, 2, 10]).await, [1, 2], "what is refused is not kept");
+    assert_eq!(there(store, &log, &[19_800, 2, 110]).await, [19_800, 2], "what is refused is not kept");
 }
 
 async fn parts_that_nothing_names_leave(store: &dyn Store) {
     let log = enter(store, group(6), device(1)).await;
     let ttl_ms = SNAPSHOT_PART_TTL_S * 1_000;
     for n in 1..=40 {
-        keep(store, &log, part(n, 100, 500)).await.expect("room");
+        keep(store, &log, part(n, 500)).await.expect("room");
     }
-    keep(store, &log, part(41, 100, 500)).await.expect("room");
-    keep(store, &log, part(41, 100, 501)).await.expect("said again");
+    keep(store, &log, part(41, 500)).await.expect("room");
+    keep(store, &log, part(41, 501)).await.expect("said again");
     publish(store, &log, 50, &[1, 2], 0).await.expect("in order");
     sweep(store, ttl_ms + 499, 0).await;
     assert_eq!(sweep(store, ttl_ms + 500, 0).await.parts, 0);
@@ -215,7 +227,7 @@ async fn what_two_cover_and_all_have_read_leaves(store: &dyn Store) {
     publish(store, &one, 103, &[], 30).await.expect("in order");
     assert_eq!(cut([31, 31]).await, (30, 5, 5));
     assert_eq!(one.log.head().floor_run, end_run);
-    counts(store, &one, 10 + 2 * 100).await;
+    counts(store, &one, 10 + 102 + 103).await;
 }
 
 async fn a_long_front_leaves_in_steps(store: &dyn Store) {
@@ -224,8 +236,8 @@ async fn a_long_front_leaves_in_steps(store: &dyn Store) {
         let rows = (first..first + 200).map(|n| blob(n, 10)).collect();
         assert!(store.append(&log.log, rows).await.expect("works").iter().all(Result::is_ok));
     }
-    publish(store, &log, 2_000, &[], 1_200).await.expect("in order");
-    publish(store, &log, 2_001, &[], 1_200).await.expect("in order");
+    publish(store, &log, 10, &[], 1_200).await.expect("in order");
+    publish(store, &log, 20, &[], 1_200).await.expect("in order");
     store.acked(&log.log, device(1), RelayCursor::new(1_200), 0);
     let mut steps = Vec::new();
     loop {
@@ -258,7 +270,7 @@ async fn covered(store: &dyn Store, n: u8, rows: u32, snapshots: &[(u32, u64)]) 
         append(store, &log, blob(u32::from(n) * 1_000 + row, 10)).await.expect("room");
     }
     for (snapshot, covers) in snapshots {
-        keep(store, &log, part(snapshot + 1, 50, 0)).await.expect("room");
+        keep(store, &log, part(snapshot + 1, 0)).await.expect("room");
         publish(store, &log, *snapshot, &[snapshot + 1], *covers).await.expect("in order");
     }
     log
@@ -277,7 +289,7 @@ async fn moved_to(store: &dyn Store, n: u8) -> Greeted {
 
 async fn a_renamed_log_keeps_them(store: &dyn Store) {
     let old = covered(store, 20, 6, &[(10, 4), (20, 6)]).await;
-    keep(store, &old, part(30, 10, 0)).await.expect("room");
+    keep(store, &old, part(30, 0)).await.expect("room");
     move_to(store, &[20], 21).await;
     let new = moved_to(store, 21).await;
     assert_eq!(listed(&new), ids(&[10, 20]));
@@ -299,12 +311,12 @@ async fn logs_that_become_one_keep_the_newest_of_each(store: &dyn Store) {
     publish(store, &small, 40, &[], 3).await.expect("in order");
     store.acked(&small.log, device(1), RelayCursor::new(3), 0);
     assert_eq!(sweep(store, 0, 0).await.covered, 0, "of the two the older covers nothing");
-    counts(store, &small, 3 * 10 + 150 + 100).await;
+    counts(store, &small, 3 * 10 + 200 + 100).await;
 
     // Both have some.
     let kept = covered(store, 32, 5, &[(50, 3), (60, 4)]).await;
     let other = covered(store, 33, 3, &[(70, 2), (80, 3)]).await;
-    keep(store, &other, part(90, 10, 0)).await.expect("room");
+    keep(store, &other, part(90, 0)).await.expect("room");
     move_to(store, &[32, 33], 34).await;
     let new = moved_to(store, 34).await;
     assert_eq!(new.log.log_id, kept.log.log_id);
@@ -314,7 +326,7 @@ async fn logs_that_become_one_keep_the_newest_of_each(store: &dyn Store) {
     assert_eq!(listed(&new), ids(&[60, 100]));
     store.acked(&new.log, device(1), RelayCursor::new(8), 0);
     assert_eq!(sweep(store, 0, 0).await.covered, 4);
-    counts(store, &new, 4 * 10 + 150 + 100).await;
+    counts(store, &new, 4 * 10 + 200 + 100).await;
 
     // Both have the same.
     covered(store, 35, 2, &[(110, 2)]).await;
@@ -322,13 +334,13 @@ async fn logs_that_become_one_keep_the_newest_of_each(store: &dyn Store) {
     move_to(store, &[35, 36], 37).await;
     let new = moved_to(store, 37).await;
     assert_eq!((listed(&new), there(store, &new, &[110, 111]).await), (ids(&[110]), vec![110, 111]));
-    counts(store, &new, 3 * 10 + 150).await;
+    counts(store, &new, 3 * 10 + 110 + 111).await;
 }
 
 async fn of_an_id_that_is_over_nothing_is_kept(store: &dyn Store) {
     let old = covered(store, 40, 1, &[]).await;
     move_to(store, &[40], 41).await;
-    assert_eq!(keep(store, &old, part(1, 10, 0)).await, Err(ErrorCode::GroupMoved));
+    assert_eq!(keep(store, &old, part(1, 0)).await, Err(ErrorCode::GroupMoved));
     let snapshot =
         NewSnapshot { covers: RelayCursor::START, ..manifest(store, &moved_to(store, 41).await, 2, &[], 0).await };
     assert_eq!(store.publish_snapshot(&old.log, snapshot).await, Ok(Err(ErrorCode::GroupMoved)));
@@ -337,7 +349,7 @@ async fn of_an_id_that_is_over_nothing_is_kept(store: &dyn Store) {
 async fn a_restart_keeps_them(store: &dyn Store) {
     let log = enter(store, group(3), device(1)).await;
     assert_eq!(listed(&log), ids(&[11, 12]));
-    assert_eq!(there(store, &log, &[2, 3, 4, 11, 12]).await, [2, 3, 4, 11, 12]);
+    assert_eq!(there(store, &log, &[1_002, 1_003, 1_004, 11, 12]).await, [1_002, 1_003, 1_004, 11, 12]);
     let full = enter(store, group(1), device(1)).await;
     assert_eq!(append(store, &full, blob(9_001, 1)).await, Err(ErrorCode::GroupFull), "what they count was remembered");
     assert_eq!(listed(&moved_to(store, 34).await), ids(&[60, 100]));
@@ -345,7 +357,7 @@ async fn a_restart_keeps_them(store: &dyn Store) {
 
 async fn a_group_of_nothing_but_snapshots_stays(store: &dyn Store) {
     let log = enter(store, group(60), device(1)).await;
-    keep(store, &log, part(1, 10, 0)).await.expect("room");
+    keep(store, &log, part(1, 0)).await.expect("room");
     publish(store, &log, 2, &[1], 0).await.expect("in order");
     drop(log);
     for n in 100..=u8::MAX {
@@ -361,16 +373,16 @@ async fn a_full_database_takes_none(store: &dyn Store) {
     for n in 100..=u8::MAX {
         let Ok(other) = enter_at(store, group(n), device(1), 0).await else { break };
         for n in 1..=6 {
-            refused.extend(keep(store, &other, part(n, 4_000, 0)).await.err());
+            refused.extend(keep(store, &other, part(4_000 + n, 0)).await.err());
         }
         // A group of nothing but parts makes room for a new one, unless somebody is there.
         held.push(other);
     }
     assert!(refused.contains(&ErrorCode::GroupFull) && refused.contains(&ErrorCode::StorageFull), "{refused:?}");
-    assert_eq!(keep(store, &log, part(3, 4_000, 0)).await, Err(ErrorCode::StorageFull));
-    let large = NewSnapshot { envelope: blob(4, 4_000).envelope, ..manifest(store, &log, 4, &[1], 0).await };
+    assert_eq!(keep(store, &log, part(4_003, 0)).await, Err(ErrorCode::StorageFull));
+    let large = manifest(store, &log, 4_004, &[1], 0).await;
     assert_eq!(store.publish_snapshot(&log.log, large).await, Ok(Err(ErrorCode::StorageFull)));
-    assert_eq!(there(store, &log, &[1, 2, 3, 4]).await, [1, 2], "reading goes on");
+    assert_eq!(there(store, &log, &[1, 2, 4_003, 4_004]).await, [1, 2], "reading goes on");
     let db_bytes = store.totals().db_bytes;
     assert!(db_bytes <= BOUNDS.db_bytes + 2 * 4_096, "{db_bytes}");
 }

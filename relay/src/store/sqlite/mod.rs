@@ -6,6 +6,7 @@
 mod append;
 mod groups;
 mod ids;
+mod mending;
 mod moving;
 mod packages;
 mod place;
@@ -40,8 +41,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{
-    Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, Moved, Moving, NewBlob, NewPart, NewSnapshot, Span,
-    Store, StoreError, StoredRow, Sweep, Swept, ToldReceipts, Totals, log::within,
+    Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, Inspected, Moved, Moving, NewBlob, NewPart,
+    NewSnapshot, Span, Store, StoreError, StoredRow, Sweep, Swept, ToldReceipts, Totals, log::within,
 };
 use ids::Fresh;
 use place::{cursor_at, place, places};
@@ -69,6 +70,8 @@ pub(crate) struct SqliteStore {
     writer: mpsc::Sender<Write>,
     shared: Arc<Shared>,
     clock: Option<ClockMark>,
+    /// Held by whoever has a log looked through: one at a time.
+    mending: tokio::sync::Mutex<()>,
 }
 
 /// What the writer changes and everybody reads.
@@ -78,6 +81,7 @@ struct Shared {
     fresh: Mutex<Fresh>,
     blobs: AtomicU64,
     db_bytes: AtomicU64,
+    damaged: AtomicU64,
 }
 
 impl Shared {
@@ -147,7 +151,7 @@ impl SqliteStore {
         let (writer, inbox) = mpsc::channel(QUEUE);
         let writer_task = Writer::new(db, Arc::clone(&shared), bounds, bytes).await?;
         tokio::spawn(writer_task.run(inbox));
-        Ok(Self { readers, writer, shared, clock })
+        Ok(Self { readers, writer, shared, clock, mending: tokio::sync::Mutex::default() })
     }
 
     /// The rows of a span as they are, whether or not the log is over.
@@ -161,7 +165,7 @@ impl SqliteStore {
                  SELECT place, SUM(IIF(envelope IS NULL OR expires_ms <= ?1, 16, size)) OVER (ORDER BY place) AS bytes
                  FROM (SELECT * FROM entries WHERE place > ?2 AND place <= ?3 ORDER BY place LIMIT ?4)
              )
-             SELECT place, id_high, id_low, received_ms, expires_ms, IIF(expires_ms <= ?1, NULL, envelope) AS envelope
+             SELECT place, id_high, id_low, run, IIF(expires_ms <= ?1, NULL, envelope) AS envelope, received_ms, expires_ms
              FROM entries
              WHERE place > ?2 AND place <= (SELECT MAX(place) FROM page WHERE bytes <= ?5 OR place = ?2 + 1)
              ORDER BY place",
@@ -173,6 +177,9 @@ impl SqliteStore {
         .bind(signed(span.bytes_max as u64))
         .fetch_all(&self.readers)
         .await?;
+        if !mending::are_sound(&rows)? {
+            return Err(self.mend(log).await);
+        }
         let rows = rows.iter().map(row_of).collect::<Result<Vec<_>, _>>()?;
         let mut expected = span.after;
         for row in &rows {
@@ -272,8 +279,9 @@ impl Store for SqliteStore {
         .await?;
         let envelope = row.map(|row| row.try_get::<Option<Vec<u8>>, _>(0)).transpose()?.flatten();
         let envelope = match envelope {
-            Some(envelope) => Some(envelope.into()),
-            None => snapshots::get(&self.readers, log, &blob_id).await?,
+            Some(envelope) if mending::is_whole(&blob_id, &envelope) => Some(envelope.into()),
+            Some(_) => return Err(self.mend(log).await),
+            None => self.get_of_snapshot(log, blob_id).await?,
         };
         unless_over(log, envelope)
     }
@@ -312,10 +320,15 @@ impl Store for SqliteStore {
         self.ask(|reply| Write::Sweep(sweep, reply)).await
     }
 
+    async fn inspect(&self, after: Inspected, bytes_max: u64) -> Result<Inspected, StoreError> {
+        self.look_through(after, bytes_max).await
+    }
+
     fn totals(&self) -> Totals {
         Totals {
             groups: self.shared.group_count(),
             blobs: self.shared.blobs.load(Ordering::Relaxed),
+            damaged: self.shared.damaged.load(Ordering::Relaxed),
             db_bytes: self.shared.db_bytes.load(Ordering::Relaxed),
         }
     }
@@ -369,9 +382,9 @@ fn row_of(row: &SqliteRow) -> Result<StoredRow, StoreError> {
     Ok(StoredRow {
         cursor: cursor_at(row.try_get(0)?),
         blob_id: ids::id_at(row, 1)?,
-        received_ms: unsigned_at(row, 3)?,
-        expires_ms: row.try_get::<Option<i64>, _>(4)?.map(i64::cast_unsigned),
-        envelope: row.try_get::<Option<Vec<u8>>, _>(5)?.map(Bytes::from),
+        envelope: row.try_get::<Option<Vec<u8>>, _>(4)?.map(Bytes::from),
+        received_ms: unsigned_at(row, 5)?,
+        expires_ms: row.try_get::<Option<i64>, _>(6)?.map(i64::cast_unsigned),
     })
 }
 

@@ -30,7 +30,7 @@ const STEP_ROWS: i64 = 256;
 
 /// What a transaction is about to change, in memory.
 #[derive(Default)]
-struct Change {
+pub(super) struct Change {
     moved: Moved,
     /// The logs whose ids are over.
     over: Vec<Arc<GroupLog>>,
@@ -43,12 +43,12 @@ struct Change {
 }
 
 /// A log that goes on.
-struct Kept {
-    log: Arc<GroupLog>,
-    head: Head,
-    bytes: u64,
+pub(super) struct Kept {
+    pub(super) log: Arc<GroupLog>,
+    pub(super) head: Head,
+    pub(super) bytes: u64,
     /// Its snapshots.
-    list: Vec<BlobId>,
+    pub(super) list: Vec<BlobId>,
 }
 
 /// A row that comes into another log.
@@ -122,7 +122,7 @@ async fn plan(db: &mut Database, books: &Books, moving: &Moving) -> Result<Resul
                 rename(db, kept.log.no, moving).await?;
             }
             for other in &others {
-                change.merge(db, books, other, &mut kept, moving).await?;
+                change.merge(db, books, other, &mut kept, &moving.remaining).await?;
             }
             if change.moved.merged > 0 {
                 kept.head.newest = newest(db, kept.log.no, kept.head.cursor).await?;
@@ -185,13 +185,13 @@ fn bind_all(db: &mut Database, devices: &[DeviceId]) {
 
 impl Change {
     /// Appends what is left of a log to another, and lets go of it.
-    async fn merge(
+    pub(super) async fn merge(
         &mut self,
         db: &mut Database,
         books: &Books,
         from: &GroupLog,
         into: &mut Kept,
-        moving: &Moving,
+        remaining: &[DeviceId],
     ) -> Result<(), StoreError> {
         let (first, last) = places(from.no).into_inner();
         ids::forget(db.connection().await?, first, last).await?;
@@ -216,7 +216,7 @@ impl Change {
             }
             self.append(db, books, living, into).await?;
         }
-        leave_behind(db, from.no, into, moving).await
+        leave_behind(db, from.no, into, remaining).await
     }
 
     /// Appends rows, given by their place, blob and size, but for those whose blob is there already.
@@ -295,7 +295,7 @@ impl Change {
 
 /// What a merged log has besides its rows: its newest snapshot comes along, and devices that remain are known in the other
 /// one, as having read nothing there.
-async fn leave_behind(db: &mut Database, from: i64, into: &mut Kept, moving: &Moving) -> Result<(), StoreError> {
+async fn leave_behind(db: &mut Database, from: i64, into: &mut Kept, remaining: &[DeviceId]) -> Result<(), StoreError> {
     let no = into.log.no;
     let (first, last) = places(from).into_inner();
     db.add("DELETE FROM entries WHERE place BETWEEN ? AND ?").bind(first).bind(last);
@@ -303,11 +303,11 @@ async fn leave_behind(db: &mut Database, from: i64, into: &mut Kept, moving: &Mo
         "INSERT INTO devices (group_no, device, acked, seen_ms)
          SELECT ?, device, 0, seen_ms FROM devices WHERE group_no = ? AND device IN {}
          ON CONFLICT DO UPDATE SET seen_ms = MAX(seen_ms, excluded.seen_ms)",
-        among(&moving.remaining)
+        among(remaining)
     ))
     .bind(no)
     .bind(from);
-    bind_all(db, &moving.remaining);
+    bind_all(db, remaining);
     bound_devices(db, no);
     db.add("DELETE FROM devices WHERE group_no = ?").bind(from);
     receipts::forget(db, from);
@@ -327,7 +327,7 @@ async fn leave_behind(db: &mut Database, from: i64, into: &mut Kept, moving: &Mo
 }
 
 /// What is said of the last row.
-async fn newest(db: &mut Database, no: i64, cursor: RelayCursor) -> Result<Option<Newest>, StoreError> {
+pub(super) async fn newest(db: &mut Database, no: i64, cursor: RelayCursor) -> Result<Option<Newest>, StoreError> {
     let row = sqlx::query(
         "SELECT id_high, id_low, received_ms, envelope FROM entries WHERE place = ? AND envelope IS NOT NULL",
     )

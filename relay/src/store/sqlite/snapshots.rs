@@ -17,15 +17,18 @@ use sync_types::{
     BlobId, ErrorCode, RelayCursor, Run,
     limits::{SNAPSHOT_PART_TTL_S, SNAPSHOTS_KEPT},
 };
+use tracing::error;
 
 use super::{
+    SqliteStore,
     append::footprint,
     bytes_at,
+    mending::is_whole,
     place::place,
     signed,
     sweep::charge,
     unsigned_at,
-    writer::{Books, Writer, measure},
+    writer::{Books, Write, Writer, measure},
 };
 use crate::store::{GroupLog, NewPart, NewSnapshot, StoreError};
 
@@ -95,8 +98,50 @@ impl Writer {
         }))
     }
 
+    /// Lets go of a manifest or a part that the disk has changed, and of the snapshots that are none without it: whoever has
+    /// one of those publishes it again.
+    pub(super) async fn drop_blob(&mut self, log: &Arc<GroupLog>, id: &BlobId) -> Result<(), StoreError> {
+        if self.is_current(log).is_err() {
+            return Ok(());
+        }
+        let dropping = self.db.transaction(async |db| {
+            let tx = db.connection().await?;
+            let kept = sqlx::query("SELECT envelope FROM snapshot_blobs WHERE group_no = ? AND id = ?")
+                .bind(log.no)
+                .bind(id.as_bytes().as_slice())
+                .fetch_optional(&mut *tx)
+                .await?;
+            let Some(kept) = kept else { return Ok(None) };
+            if is_whole(id, kept.try_get(0)?) {
+                return Ok(None);
+            }
+            let broken = sqlx::query(
+                "SELECT no FROM snapshots JOIN snapshot_names ON snapshot = no WHERE group_no = ? AND snapshot_names.id = ?",
+            )
+            .bind(log.no)
+            .bind(id.as_bytes().as_slice())
+            .fetch_all(&mut *tx)
+            .await?;
+            // Whatever is damaged waits for none any more, so that it goes with what only these named.
+            sqlx::query("UPDATE snapshot_blobs SET waits_ms = NULL WHERE group_no = ? AND id = ?")
+                .bind(log.no)
+                .bind(id.as_bytes().as_slice())
+                .execute(&mut *tx)
+                .await?;
+            let left = let_go(tx, log.no, &broken).await?;
+            charge(tx, log.no, left, 0).await?;
+            Ok::<_, StoreError>(Some((list(tx, log.no).await?, left)))
+        });
+        if let Some((list, left)) = dropping.await? {
+            self.count(log.no, 0, left);
+            self.books.shared.damaged.fetch_add(1, Ordering::Relaxed);
+            log.snapshots.send_replace(list);
+        }
+        Ok(())
+    }
+
     /// Whether something may be written to a log.
-    fn is_current(&self, log: &GroupLog) -> Result<(), ErrorCode> {
+    pub(super) fn is_current(&self, log: &GroupLog) -> Result<(), ErrorCode> {
         if log.is_over() {
             return Err(ErrorCode::GroupMoved);
         }
@@ -243,14 +288,16 @@ async fn keep_newest(db: &mut SqliteConnection, group_no: i64, kept: usize) -> R
             .bind(signed(kept as u64))
             .fetch_all(&mut *db)
             .await?;
-    for row in &older {
+    if older.is_empty() { Ok(0) } else { let_go(db, group_no, &older).await }
+}
+
+/// Lets go of snapshots, by their numbers, with what they alone named; says how many bytes that was.
+async fn let_go(db: &mut SqliteConnection, group_no: i64, snapshots: &[SqliteRow]) -> Result<u64, StoreError> {
+    for row in snapshots {
         let no: i64 = row.try_get(0)?;
         for delete in ["DELETE FROM snapshot_names WHERE snapshot = ?", "DELETE FROM snapshots WHERE no = ?"] {
             sqlx::query(delete).bind(no).execute(&mut *db).await?;
         }
-    }
-    if older.is_empty() {
-        return Ok(0);
     }
     let unnamed = format!(
         "DELETE FROM snapshot_blobs WHERE group_no = ?1 AND waits_ms IS NULL AND id NOT IN ({NAMED}) RETURNING size"
@@ -285,8 +332,23 @@ pub(super) async fn lists(db: &mut SqliteConnection) -> Result<Lists, StoreError
     Ok(lists)
 }
 
-/// A manifest or a part.
-pub(super) async fn get(readers: &SqlitePool, log: &GroupLog, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
+impl SqliteStore {
+    /// A manifest or a part. One that the disk has changed is none.
+    pub(super) async fn get_of_snapshot(&self, log: &GroupLog, id: BlobId) -> Result<Option<Bytes>, StoreError> {
+        let kept = get(&self.readers, log, &id).await?;
+        if let Some(envelope) = kept.as_ref().filter(|envelope| !is_whole(&id, envelope)) {
+            error!(bytes = envelope.len(), "the disk has changed a part of a snapshot, which is let go of");
+            if let Some(log) = self.shared.group(&log.group) {
+                self.ask(|reply| Write::DropBlob(log, id, reply)).await?;
+            }
+            return Ok(None);
+        }
+        Ok(kept)
+    }
+}
+
+/// A manifest or a part, as the file has it.
+async fn get(readers: &SqlitePool, log: &GroupLog, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
     let row = sqlx::query("SELECT envelope FROM snapshot_blobs WHERE group_no = ? AND id = ?")
         .bind(log.no)
         .bind(id.as_bytes().as_slice())
@@ -331,6 +393,18 @@ pub(super) async fn forget(db: &mut SqliteConnection, group_no: i64) -> Result<(
         sqlx::query(delete).bind(group_no).execute(&mut *db).await?;
     }
     Ok(())
+}
+
+/// Takes over all there is of a log that begins anew; says how many bytes that is. What the snapshots cover was counted in
+/// rows that may have other numbers now, so they cover nothing.
+pub(super) async fn hand_over(db: &mut SqliteConnection, from: i64, into: i64) -> Result<u64, StoreError> {
+    sqlx::query("UPDATE snapshots SET group_no = ?, covers = 0 WHERE group_no = ?")
+        .bind(into)
+        .bind(from)
+        .execute(&mut *db)
+        .await?;
+    let blobs = "UPDATE snapshot_blobs SET group_no = ? WHERE group_no = ? RETURNING size";
+    sum(&sqlx::query(blobs).bind(into).bind(from).fetch_all(db).await?)
 }
 
 /// Takes over the newest of a log whose rows come behind another's; says how many bytes came, and how many left.

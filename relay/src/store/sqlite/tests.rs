@@ -1,6 +1,8 @@
 //! What the contract can't see: files, crashes, and where the numbers end.
 
-use sync_types::Kind;
+mod mending;
+
+use sync_types::{BlobHash, Kind};
 
 use super::*;
 use crate::store::contract;
@@ -91,11 +93,12 @@ fn greeting(n: u8) -> Greeting {
 }
 
 fn blob(n: u8) -> NewBlob {
+    let envelope = Bytes::from(vec![n; 400]);
     NewBlob {
-        blob_id: BlobId::from_bytes([n; 16]),
+        blob_id: BlobHash::of_bytes(&envelope).blob_id(),
         kind: Kind::Data,
         sender: DeviceId::from_bytes([n; 32]),
-        envelope: Bytes::from(vec![n; 400]),
+        envelope,
         received_ms: 0,
         expires_ms: None,
     }
@@ -189,14 +192,14 @@ async fn a_blob_is_known_in_memory_in_the_index_and_after_a_crash() {
 
 /// Publishes a snapshot of one part, and leaves another part that nothing names.
 async fn publish(store: &SqliteStore, log: &Arc<GroupLog>, n: u8) {
-    let blob_ids = [1, 2, 3].map(|other| BlobId::from_bytes([n, other].repeat(8).try_into().expect("sixteen")));
-    let envelope = Bytes::from_static(b"sealed");
-    for blob_id in [blob_ids[0], blob_ids[1]] {
-        let part = NewPart { blob_id, envelope: envelope.clone(), now_ms: 0 };
+    let [part, unnamed, manifest] = [1, 2, 3].map(|other| Bytes::from([n, other].repeat(8)));
+    let id = |envelope: &Bytes| BlobHash::of_bytes(envelope).blob_id();
+    for envelope in [part.clone(), unnamed] {
+        let part = NewPart { blob_id: id(&envelope), envelope, now_ms: 0 };
         assert_eq!(store.keep_part(log, part).await, Ok(Ok(())));
     }
-    let (parts, covers, run) = (vec![blob_ids[0]], RelayCursor::START, Run::START);
-    let snapshot = NewSnapshot { blob_id: blob_ids[2], envelope, parts, covers, run, now_ms: 0 };
+    let (parts, covers, run) = (vec![id(&part)], RelayCursor::START, Run::START);
+    let snapshot = NewSnapshot { blob_id: id(&manifest), envelope: manifest, parts, covers, run, now_ms: 0 };
     assert_eq!(store.publish_snapshot(log, snapshot).await, Ok(Ok(())));
 }
 

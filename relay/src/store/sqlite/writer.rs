@@ -7,8 +7,8 @@
 //! Invariant: nothing is answered, and no head moves, before the commit returned. If it fails, nothing happened:
 //! what the transaction changed in memory is dropped with it.
 //!
-//! Invariant: a MOVE has its turn in the queue. What came before it is done before it, and what comes behind it finds the
-//! ids over that it has ended.
+//! Invariant: a MOVE has its turn in the queue, and so has the mending of a log. What came before it is done before it, and
+//! what comes behind it finds the logs over that it has ended.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use sqlx::{Row as _, SqliteConnection};
 use sync_sqlite::Database;
-use sync_types::{DeviceId, ErrorCode, RelayCursor};
+use sync_types::{BlobId, DeviceId, ErrorCode, LogId, RelayCursor};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -44,10 +44,19 @@ pub(super) enum Write {
     Greet(Greeting, Reply<Greeted>),
     Append(Arc<GroupLog>, Vec<NewBlob>, Reply<Answers>),
     Move(Moving, Reply<Result<Moved, ErrorCode>>),
-    Acked { group_no: i64, device: DeviceId, cursor: RelayCursor, now_ms: u64 },
+    Acked {
+        group_no: i64,
+        device: DeviceId,
+        cursor: RelayCursor,
+        now_ms: u64,
+    },
     Receipt(Arc<GroupLog>, DeviceId, Bytes, Reply<Result<(), ErrorCode>>),
     Part(Arc<GroupLog>, NewPart, Reply<Result<(), ErrorCode>>),
     Snapshot(Arc<GroupLog>, NewSnapshot, Reply<Result<(), ErrorCode>>),
+    /// These rows are damaged, and another log begins with the others.
+    Mend(Arc<GroupLog>, Vec<i64>, LogId, Reply<()>),
+    /// A manifest or a part is damaged.
+    DropBlob(Arc<GroupLog>, BlobId, Reply<()>),
     Sweep(Sweep, Reply<Swept>),
     Close(Reply<()>),
 }
@@ -147,6 +156,14 @@ impl Writer {
                     self.perform_together(std::mem::take(&mut batch)).await;
                     self.note_acks().await;
                     let _ = reply.send(self.move_group(moving).await);
+                }
+                Write::Mend(log, damaged, log_id, reply) => {
+                    self.perform_together(std::mem::take(&mut batch)).await;
+                    self.note_acks().await;
+                    let _ = reply.send(self.mend(&log, &damaged, log_id).await);
+                }
+                Write::DropBlob(log, blob_id, reply) => {
+                    let _ = reply.send(self.drop_blob(&log, &blob_id).await);
                 }
                 Write::Close(reply) => close = Some(reply),
             }
