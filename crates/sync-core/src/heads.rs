@@ -15,7 +15,11 @@ use sync_types::{
     wire::{AtMost, decode_exact, message},
 };
 
-use crate::{event::RelayState, timing::WITHHELD_MS};
+use crate::{
+    event::RelayState,
+    protection::{Protection, Protections},
+    timing::WITHHELD_MS,
+};
 
 message! {
     /// How far a device has read a log.
@@ -76,9 +80,14 @@ pub(crate) struct Compared {
     trail_end: RelayCursor,
     /// Since when this device has read everything that the relay names, and somebody has read more.
     since_ms: Option<u64>,
+    protections: Protections,
 }
 
 impl Compared {
+    pub(crate) fn new(protections: Protections) -> Self {
+        Self { protections, ..Self::default() }
+    }
+
     /// This is how far a device has read the log, of which this one knows `state`. Whether that contradicts.
     pub(crate) fn hear(&mut self, device: DeviceId, head: &Head, state: &mut RelayState) -> bool {
         self.ahead.retain(|(_, other), _| *other != device);
@@ -87,7 +96,7 @@ impl Compared {
             return false;
         }
         match if head.cursor == state.pulled { Some(state.run) } else { self.run_at(head.cursor) } {
-            Some(ours) => compare(state, (device, head.cursor, head.run), ours),
+            Some(ours) => self.compare(state, (device, head.cursor, head.run), ours),
             None => {
                 // What it said before it does not say any more, and this it can judge better than this device can.
                 let stands = |known: &Contradiction| (known.cursor, known.theirs) == (head.cursor, head.run);
@@ -121,7 +130,7 @@ impl Compared {
         let mut news = false;
         while let Some(first) = self.ahead.first_entry().filter(|first| first.key().0 <= cursor) {
             let ((at, device), theirs) = first.remove_entry();
-            news |= at == cursor && compare(state, (device, at, theirs), run);
+            news |= at == cursor && self.compare(state, (device, at, theirs), run);
         }
         news
     }
@@ -137,7 +146,7 @@ impl Compared {
 
     /// When [`Self::withheld`] has something to say.
     pub(crate) fn due_ms(&self, state: Option<&RelayState>) -> Option<u64> {
-        let since = self.since_ms?;
+        let since = self.since_ms.filter(|_| self.protections.hold(Protection::WithheldNamed))?;
         let known =
             |device: &DeviceId| state.is_some_and(|state| of(state, device).is_some_and(|it| it.ours.is_none()));
         self.ahead.keys().any(|(_, device)| !known(device)).then_some(since + WITHHELD_MS)
@@ -152,17 +161,22 @@ impl Compared {
         }
         news
     }
-}
 
-fn compare(state: &mut RelayState, (device, cursor, theirs): (DeviceId, RelayCursor, Run), ours: Run) -> bool {
-    if ours == theirs {
-        state.contradictions.retain(|known| known.device != device);
-        return false;
+    fn compare(
+        &self,
+        state: &mut RelayState,
+        (device, cursor, theirs): (DeviceId, RelayCursor, Run),
+        ours: Run,
+    ) -> bool {
+        if ours == theirs || !self.protections.hold(Protection::ForksNamed) {
+            state.contradictions.retain(|known| known.device != device);
+            return false;
+        }
+        let found = Contradiction { device, cursor, theirs, ours: Some(ours) };
+        let is_news = of(state, &device) != Some(&found);
+        put(state, found);
+        is_news
     }
-    let found = Contradiction { device, cursor, theirs, ours: Some(ours) };
-    let is_news = of(state, &device) != Some(&found);
-    put(state, found);
-    is_news
 }
 
 fn of<'a>(state: &'a RelayState, device: &DeviceId) -> Option<&'a Contradiction> {

@@ -225,7 +225,7 @@ impl Link {
             receipt: (Seq::START, 0),
             receipt_again_ms: None,
             kept: snapshots::Kept::default(),
-            compared: Compared::default(),
+            compared: Compared::new(protections),
             heads_due: state.is_some(),
             protections,
             state,
@@ -412,7 +412,7 @@ impl Link {
             paved: None,
             contradictions: Vec::new(),
         });
-        self.compared = Compared::default();
+        self.compared = Compared::new(self.protections);
         self.heads_due = true;
         // What this relay lacked when last met is not what a relay lacks that was wiped.
         self.moving_to = self.moving_to.take().filter(|_| self.moving_whole);

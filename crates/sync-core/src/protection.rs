@@ -40,8 +40,12 @@ pub enum Protection {
     RunCompared,
     /// A log is held to what it confirmed.
     MarkCompared,
-    /// A log is held to what others have read of it.
-    HeadsCompared,
+    /// A log whose end others have read, and that is not shown, is named.
+    WithheldNamed,
+    /// A log of which others have read something else is named.
+    ForksNamed,
+    /// A relay looks whether what it serves is what it took.
+    DamageNoticed,
     /// What a relay lost is offered again by whoever holds it.
     Refilling,
     /// Only what its sender signed is taken.
@@ -72,6 +76,8 @@ pub enum Protection {
     NewestReceipt,
     /// A receipt names what is missing of what it claims.
     ReceiptHoles,
+    /// Who says that something is missing is not among those that have it.
+    HoldersSeeHoles,
     /// A device notices that another installation seals in its name.
     CopyNoticed,
     /// What only one of two installations has is sealed again under its own identity.
@@ -90,7 +96,7 @@ pub enum Protection {
 
 impl Protection {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::CommitBeforeAck,
         Self::StoreBeforeReply,
         Self::StoreBeforeSend,
@@ -109,7 +115,9 @@ impl Protection {
         Self::StatusSeesParked,
         Self::RunCompared,
         Self::MarkCompared,
-        Self::HeadsCompared,
+        Self::WithheldNamed,
+        Self::ForksNamed,
+        Self::DamageNoticed,
         Self::Refilling,
         Self::SignatureChecked,
         Self::Introduction,
@@ -125,6 +133,7 @@ impl Protection {
         Self::ReceiptAfterStore,
         Self::NewestReceipt,
         Self::ReceiptHoles,
+        Self::HoldersSeeHoles,
         Self::CopyNoticed,
         Self::CopySealedAgain,
         Self::CopiesKnownAgain,

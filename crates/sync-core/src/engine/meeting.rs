@@ -9,6 +9,7 @@ use crate::{
     event::{Action, Event, Now},
     inbox::Seen,
     link::Link,
+    protection::Protection,
     receipt::Reached,
     status::{DeviceStatus, Holders},
 };
@@ -41,8 +42,9 @@ impl Engine {
         let others = self.context.roster.members().filter(|member| member.device != self.context.me);
         for device in others.map(|member| member.device) {
             let said = self.receipts.of(&device).and_then(|signed| signed.receipt.of_sender(sender));
+            let sees = self.context.protections.hold(Protection::HoldersSeeHoles);
             let is_missing =
-                |said: &&Reached| said.missing.0.iter().any(|(first, last)| (*first..=*last).contains(&seq));
+                |said: &&Reached| sees && said.missing.0.iter().any(|(first, last)| (*first..=*last).contains(&seq));
             if device == *sender {
                 holders.received.push(device);
                 holders.applied.push(device);

@@ -3,7 +3,7 @@
 use sync_types::{DeviceId, RelayCursor, RequestId, Seq, message::features};
 
 use super::Link;
-use crate::{event::Now, heads::Head, protection::Protection};
+use crate::{event::Now, heads::Head};
 
 impl Link {
     /// The relay does these things beyond the first build's.
@@ -59,9 +59,7 @@ impl Link {
 
     /// How far a device has read its logs. Whether that contradicts what this device was shown here.
     pub(crate) fn hear_heads(&mut self, device: DeviceId, heads: &[Head]) -> bool {
-        let Some(state) = self.state.as_mut().filter(|_| self.protections.hold(Protection::HeadsCompared)) else {
-            return false;
-        };
+        let Some(state) = &mut self.state else { return false };
         let of_this = heads.iter().find(|head| head.log_id == state.log_id);
         of_this.is_some_and(|head| self.compared.hear(device, head, state))
     }

@@ -111,6 +111,11 @@ impl Truth {
         Ok(())
     }
 
+    /// Nobody else seals in the name of this device, and it does as it should.
+    pub(super) fn is_one(&self, device: &DeviceId) -> bool {
+        !self.copied.contains(device) && !self.outlaws.contains(device)
+    }
+
     /// The pushes that resolved, and which device was told of what.
     pub(super) fn confirmed(&self) -> impl Iterator<Item = (&Token, &(usize, Pushed))> {
         self.confirmed.iter()

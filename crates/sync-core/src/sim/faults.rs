@@ -41,6 +41,7 @@ enum Kind {
     Leave,
     Lie,
     CopyDevice,
+    Rot,
 }
 
 impl World {
@@ -110,6 +111,8 @@ impl World {
             (Kind::Lie, faults.lies),
             (Kind::CopyDevice, faults.copies),
             (Kind::CopyDevice, faults.copies),
+            (Kind::Rot, faults.rot),
+            (Kind::Rot, faults.rot),
         ];
         let kinds: Vec<_> = kinds.into_iter().filter(|(_, wanted)| *wanted).map(|(kind, _)| kind).collect();
         if self.calm || kinds.is_empty() {
@@ -188,6 +191,10 @@ impl World {
                 self.later(3 * lasts, Happening::Undo(Undo::Lie { relay, device }));
             }
             Kind::CopyDevice => self.copy_some_device(device),
+            Kind::Rot => {
+                self.be_true_to_all()?;
+                self.damage_relay(relay);
+            }
             Kind::Forgery => self.forge(device, relay),
             Kind::Newer => {
                 if let Some(envelope) = self.sealed_by_a_newer_version(device) {
@@ -244,6 +251,14 @@ impl World {
         let message = sign::message(Purpose::Envelope, self.keys.group_id().as_bytes(), &[&bytes[..signature]]);
         bytes[signature..].copy_from_slice(&state.key.sign(&message));
         Some(bytes.into())
+    }
+
+    /// A relay's disk changes an envelope, and it notices.
+    pub(super) fn damage_relay(&mut self, relay: usize) {
+        if let Some(out) = self.relays[relay].damage(self.now_ms) {
+            self.truth.lost(&self.relays[relay], &self.devices);
+            self.send_from_relay(out);
+        }
     }
 
     fn take_down(&mut self, relay: usize, lasts: u64) {

@@ -55,6 +55,8 @@ pub struct Faults {
     pub clean_ups: bool,
     /// Some member is away for longer than relays keep anything for those who come late.
     pub absence: bool,
+    /// Relays' disks change envelopes.
+    pub rot: bool,
 }
 
 /// One run.
@@ -150,6 +152,7 @@ impl Plan {
             gang: false,
             clean_ups: false,
             absence: false,
+            rot: false,
         };
         let devices = rng.range(2, 4) as usize;
         let relays = if rng.chance(100) { 2 } else { 1 };
@@ -177,11 +180,11 @@ impl Plan {
         }
     }
 
-    /// Three devices with three relays that are wiped, restored, full and away, and lie.
+    /// Three devices with three relays that are wiped, restored, full and away, whose disks rot, and that lie.
     pub fn several(seed: u64) -> Self {
         let plan = Self::random(seed);
         let mut dice = Dice::new(!seed);
-        let faults = Faults {
+        let mut faults = Faults {
             wipes: dice.chance(400),
             rollbacks: dice.chance(400),
             lies: dice.chance(700),
@@ -190,6 +193,7 @@ impl Plan {
             ..plan.faults
         };
         let duration_ms = plan.duration_ms + dice.range(0, 120_000);
+        faults.rot = dice.chance(400);
         Self { devices: 3, relays: 3, faults, duration_ms, upsets: 2 * UPSETS, ..plan }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use sync_types::Seq;
+use sync_types::{DeviceId, RelayId, Seq};
 
 use super::{
     check::{Violation, is_short_lived, is_withheld},
@@ -39,6 +39,45 @@ pub(super) fn is_true(world: &World, device: usize, envelope: &Bytes) -> Result<
         let theirs = theirs.filter(|row| !missing.contains(row.seq));
         if let Some(row) = theirs.filter(|row| row.seq <= reached.applied).find(|row| !is_applied(row)) {
             return lie(format!("{:?} {} is not applied", reached.sender, row.seq));
+        }
+    }
+    Ok(())
+}
+
+/// Who a device says has an envelope has it, or had: looked at for the newest of each sender, which changes most, and for
+/// those that somebody is missing.
+pub(super) fn holders_are_true(world: &World, device: usize) -> Result<(), Violation> {
+    let state = &world.devices[device];
+    let Some(engine) = &state.engine else { return Ok(()) };
+    let holes = world.devices.iter().flat_map(|other| other.disk.senders.values());
+    let holes = holes.flat_map(|row| row.holes.iter().map(|(first, _)| (row.sender, *first)));
+    let newest = state.disk.senders.values().map(|row| (row.sender, row.seq)).filter(|(_, seq)| *seq > Seq::START);
+    for (sender, seq) in newest.chain(holes) {
+        let lie = |what: &str, who: String| {
+            let what = format!("device {device}: {sender:?} {seq} is not {what} {who}");
+            Err(Violation::new("3 honest status", what))
+        };
+        let holders = engine.holders(&sender, seq);
+        let row = state.disk.held.iter().find(|row| (row.sender, row.seq) == (sender, seq));
+        if let Some(blob_id) = row.map(|row| row.hash.blob_id()).filter(|_| sender == state.id) {
+            let has = |id: &RelayId| world.relays.iter().any(|relay| relay.id == *id && relay.ever_stored(&blob_id));
+            if let Some(relay) = holders.relays.iter().find(|relay| !has(relay)) {
+                return lie("on", format!("{relay:?}"));
+            }
+        }
+        // Of those with two installations, or who make up what they like, nobody knows.
+        let is_known = |id: &&DeviceId| world.truth.is_one(id) && **id != sender;
+        let others = |id: &DeviceId| world.devices.iter().find(|other| other.id == *id);
+        for (id, other) in holders.received.iter().filter(is_known).filter_map(|id| Some((id, others(id)?))) {
+            if !other.disk.holds(&sender, seq) && !other.disk.covers(&sender, seq) {
+                return lie("held by", format!("{id:?}"));
+            }
+        }
+        for (id, other) in holders.applied.iter().filter(is_known).filter_map(|id| Some((id, others(id)?))) {
+            let at = other.disk.held.iter().find(|row| (row.sender, row.seq) == (sender, seq));
+            if at.and_then(|row| row.cursor).is_some_and(|cursor| cursor > other.disk.app_acked()) {
+                return lie("applied by", format!("{id:?}"));
+            }
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! A relay, as PROTOCOL.md describes it: the logs, and what it says to whom. The real one is tested elsewhere, against the
 //! same rules.
 
+mod damage;
 mod moving;
 mod snapshots;
 

@@ -492,7 +492,8 @@ impl World {
             }
         }
         self.plan_wake(device);
-        check::status(self, device)
+        check::status(self, device)?;
+        receipts::holders_are_true(self, device)
     }
 
     /// Puts the engine's next timer on the agenda, unless something as early is there.

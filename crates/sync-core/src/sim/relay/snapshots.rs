@@ -28,6 +28,14 @@ pub(super) struct OfLog {
     parts: BTreeMap<BlobId, Bytes>,
 }
 
+impl OfLog {
+    /// They are of rows that have other numbers now.
+    pub(super) fn covering_nothing(mut self) -> Self {
+        self.kept.iter_mut().for_each(|kept| kept.covers = 0);
+        self
+    }
+}
+
 impl Database {
     fn snapshots_of(&mut self, log: LogId) -> &mut OfLog {
         self.snapshots.entry(log).or_default()
