@@ -163,6 +163,72 @@ fn a_report_for_whoever_helps_says_how_it_stands_and_nothing_of_whom() {
     assert_eq!((&report["fails_with"], &report["profile"]), (&"key_missing".into(), &Value::Null));
 }
 
+/// A relay that is put back to an old copy shows whoever had read less than the others had what a liar would show.
+#[test]
+fn a_relay_that_shows_less_or_other_than_others_have_read_is_named_everywhere() {
+    let scratch = Scratch::new();
+    let (mut liar, other) = (relay(&scratch, "liar"), relay(&scratch, "other"));
+    let (phone, laptop) = paired(&scratch, liar.url());
+    let tablet = Device::new(&scratch, "tablet", liar.url());
+    pairing(&phone, &tablet);
+    for device in [&phone, &laptop, &tablet] {
+        device.run(&["relay", "add", other.url()]).ok();
+        device.settles();
+    }
+    for device in [&phone, &laptop, &tablet] {
+        device.settles();
+    }
+    liar.stop();
+    let copy = Backup::of(&liar.data());
+    liar.restart();
+    // The tablet is away, and the others read each other's.
+    for (author, reader) in [(&laptop, &phone), (&phone, &laptop)] {
+        author.push("a secret word");
+        author.settles();
+        reader.settles();
+    }
+    liar.stop();
+    copy.restore();
+    liar.restart();
+
+    let named = |device: &Device| -> Vec<String> {
+        let row = relays_of(device).into_iter().find(|row| row["relay_id"] == liar.id()).expect("it is one of them");
+        let named = row["contradictions"].as_array().expect("a list");
+        named.iter().map(|it| it["kind"].as_str().expect("a word").to_owned()).collect()
+    };
+    assert_eq!(named(&tablet), [] as [String; 0]);
+    let online = tablet.spawn(&["watch"]);
+    eventually("what is withheld is named", SOON, || (named(&tablet) == ["withheld", "withheld"]).then_some(()));
+    let texts: Vec<_> = tablet.log_after(0).iter().map(|blob| blob.text().to_owned()).collect();
+    assert_eq!(texts, ["a secret word"; 2], "the other relay tells the truth");
+
+    // What it pushes comes where another had read something else.
+    for text in ["one", "two", "three"] {
+        tablet.push(text);
+    }
+    eventually("what is forked is named", SOON, || (named(&tablet) == ["forked", "forked"]).then_some(()));
+    drop(online);
+    let doctor = tablet.run(&["doctor"]);
+    assert_eq!(doctor.error(), ("log_forked", 8));
+    let findings = doctor.lines.iter().filter(|line| line["check"] == "relay");
+    let findings: Vec<_> = findings.map(|line| (line["verdict"].as_str(), line["code"].as_str())).collect();
+    assert_eq!(findings, [(Some("bad"), Some("log_forked")), (Some("good"), None)]);
+    let report = tablet.run(&["diagnostics"]).only_line();
+    let evidence = report["profile"]["relays"][0]["contradictions"].as_array().expect("a list").clone();
+    assert_eq!(evidence.len(), 2, "{report}");
+    for found in evidence {
+        assert_eq!((&found["kind"], found["theirs"] == found["ours"]), (&"forked".into(), false), "{found}");
+        assert!(found["theirs"].is_string() && found["ours"].is_string() && found["cursor"].is_u64(), "{found}");
+    }
+
+    // Who had read more notices by itself, and gives back what it lost; then nobody is blamed any more.
+    for device in [&phone, &laptop, &tablet, &phone, &laptop, &tablet] {
+        device.settles();
+    }
+    assert_eq!(named(&tablet), [] as [String; 0]);
+    assert_eq!(tablet.status()["badge"], "synced");
+}
+
 /// Two people write a document on two devices, a third reads along. Of three relays one loses all it has, one is put back
 /// to a copy made at the start, one is away for a third of the time.
 #[test]
@@ -221,6 +287,14 @@ fn three_relays_that_lose_what_they_had_end_with_all_there_is() {
         device.settles();
     }
     println!("from the last edit to all devices in step with all relays: {:.1} s", ended.elapsed().as_secs_f32());
+    relays[0].kill();
+    relays[0].wipe();
+    let wiped = Instant::now();
+    relays[0].restart();
+    for device in [&phone, &laptop, &tablet] {
+        device.settles();
+    }
+    println!("from wipe to all green: {:.1} s", wiped.elapsed().as_secs_f32());
     let third = Replica::new(2);
     tablet.log_after(0).iter().for_each(|blob| third.merge(&Update::parse(blob).bytes));
     assert_documents(&trace, &third.content(), &at_phone);
