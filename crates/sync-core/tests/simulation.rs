@@ -102,7 +102,7 @@ fn seeds_that_found_something_stay_clean() {
 #[test]
 fn outlaws_that_found_something_stay_clean() {
     let alone = [895, 1_053, 1_659, 1_784, 1_976, 1_989, 2_492, 2_765, 2_800, 5_399, 7_076];
-    let as_they_are = [3_534, 3_895, 4_149, 4_212, 4_605, 4_685, 5_291, 6_108, 8_700, 8_971, 11_242];
+    let as_they_are = [1_563, 3_534, 3_895, 4_149, 4_212, 4_605, 4_685, 5_291, 6_108, 8_700, 8_971, 11_242];
     for (seed, may_be_a_gang) in alone.map(|seed| (seed, false)).into_iter().chain(as_they_are.map(|seed| (seed, true)))
     {
         let mut plan = Plan::outlaw(seed);

@@ -77,6 +77,8 @@ pub(super) struct Truth {
     outlaws: BTreeSet<DeviceId>,
     /// Every envelope a device made.
     made: BTreeSet<BlobHash>,
+    /// Those of them that an outlaw sealed as one.
+    made_outside: BTreeSet<BlobHash>,
     /// Every own envelope that left its device.
     sealed: BTreeMap<(DeviceId, Seq), BlobHash>,
     /// Messages are lost though their connection stays.
@@ -124,6 +126,7 @@ impl Truth {
     /// An outlaw seals this in its own name, or an accomplice's: no device is known by its places any more.
     pub(super) fn made_outside(&mut self, sender: DeviceId, hash: BlobHash) {
         self.made.insert(hash);
+        self.made_outside.insert(hash);
         self.outlaws.insert(sender);
     }
 
@@ -396,7 +399,9 @@ fn missing(world: &World) -> Option<(usize, DeviceId, Seq)> {
 }
 
 /// Whether an envelope is sealed under a key that a device lacks, and whoever has it must not hand out yet: a void commit
-/// would have kept it from somebody who says nothing any more.
+/// would have kept it from somebody who says nothing any more. Or whoever has it knows no commit that began it, and an
+/// outlaw sealed the envelope: it may have made the key up, and told it to some by a void commit that not everybody has
+/// to hear of.
 pub(super) fn is_withheld(world: &World, survivors: &[usize], device: DeviceId, row: &HeldRow) -> bool {
     let Some(key_id) = Envelope::parse(row.envelope.clone()).ok().map(|envelope| envelope.header().key_id) else {
         return false;
@@ -405,7 +410,12 @@ pub(super) fn is_withheld(world: &World, survivors: &[usize], device: DeviceId, 
     let has_key = |holder: &&usize| engine(holder).is_some_and(|engine| engine.keys().get(&key_id).is_some());
     let holders: Vec<_> = survivors.iter().filter(has_key).collect();
     let is_among = holders.iter().any(|holder| world.devices[**holder].id == device);
-    !is_among && holders.into_iter().filter_map(engine).all(|engine| engine.withholds(&key_id))
+    let is_made_up = |engine: &Engine| {
+        let commit = engine.roster().history().of_key(&key_id);
+        commit.is_none() && world.truth.made_outside.contains(&row.hash)
+    };
+    let mut holders = holders.into_iter().filter_map(engine);
+    !is_among && holders.all(|engine| engine.withholds(&key_id) || is_made_up(engine))
 }
 
 pub(super) fn is_short_lived(row: &HeldRow) -> bool {
