@@ -24,6 +24,11 @@ pub struct Config {
     /// After how many bytes of such blobs, sealed, it is asked, if that is sooner. If nothing is said of either the app neither
     /// makes snapshots nor loads any, and such a device reads everything there is.
     pub snapshot_after_bytes: Option<u64>,
+    /// For how many days what a snapshot stands for is kept on this device all the same, to be given to a relay that loses it; 7 if
+    /// nothing is said.
+    pub keep_days: Option<u32>,
+    /// How many of the newest bytes are kept for longer than that; 64 MiB if nothing is said.
+    pub keep_bytes: Option<u64>,
     /// After how many days the group gets new keys by itself; never if nothing is said.
     pub rotate_after_days: Option<NonZeroU32>,
     /// How the app's invite links begin; `zerok` if nothing is said.
@@ -33,6 +38,10 @@ pub struct Config {
     /// Where the keys of a new profile rest; the keychain if nothing is said, or, on a machine without one, a file that
     /// is sealed with the builder's passphrase, if there is one.
     pub secrets: Option<Secrets>,
+}
+
+fn of_days(days: u32) -> Duration {
+    Duration::from_secs(u64::from(days) * 24 * 3_600)
 }
 
 /// See [`Config::tier`].
@@ -62,6 +71,8 @@ impl Config {
             auto_connect: self.auto_connect.or(other.auto_connect),
             snapshot_after: self.snapshot_after.or(other.snapshot_after),
             snapshot_after_bytes: self.snapshot_after_bytes.or(other.snapshot_after_bytes),
+            keep_days: self.keep_days.or(other.keep_days),
+            keep_bytes: self.keep_bytes.or(other.keep_bytes),
             rotate_after_days: self.rotate_after_days.or(other.rotate_after_days),
             link_scheme: self.link_scheme.or(other.link_scheme),
             device_name: self.device_name.or(other.device_name),
@@ -70,7 +81,11 @@ impl Config {
     }
 
     pub(crate) fn rotate_after(&self) -> Option<Duration> {
-        self.rotate_after_days.map(|days| Duration::from_secs(u64::from(days.get()) * 24 * 3_600))
+        self.rotate_after_days.map(|days| of_days(days.get()))
+    }
+
+    pub(crate) fn keep_for(&self) -> Option<Duration> {
+        self.keep_days.map(of_days)
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -116,11 +131,12 @@ mod tests {
     fn an_apps_configuration_is_read_and_a_misspelt_name_is_an_error() {
         let json = r#"{ "relays": ["https://relay.example.org"], "autoConnect": false, "secrets": "encryptedFile",
             "profile": "home", "profiles": ["work"], "linkScheme": "org.example.notes", "deviceName": "kiosk",
-            "rotateAfterDays": 30 }"#;
+            "rotateAfterDays": 30, "keepDays": 0, "keepBytes": 1000 }"#;
         let config: Config = serde_json::from_str(json).expect("reads");
         assert_eq!(config.backend(), Backend::Relay { relays: vec!["https://relay.example.org".to_owned()] });
         assert_eq!((config.auto_connect, config.secrets), (Some(false), Some(Secrets::EncryptedFile)));
         assert_eq!(config.rotate_after(), Some(Duration::from_secs(30 * 24 * 3_600)));
+        assert_eq!((config.keep_for(), config.keep_bytes), (Some(Duration::ZERO), Some(1_000)));
         assert!(
             serde_json::from_str::<Config>(r#"{ "rotateAfterDays": 0 }"#).is_err(),
             "none is said by saying nothing"

@@ -119,6 +119,20 @@ impl Builder {
         self
     }
 
+    /// For how many days what a snapshot stands for is kept here. See [`Config::keep_days`].
+    #[must_use]
+    pub fn keep_days(mut self, days: u32) -> Self {
+        self.config.keep_days = Some(days);
+        self
+    }
+
+    /// How many bytes are kept for longer. See [`Config::keep_bytes`].
+    #[must_use]
+    pub fn keep_bytes(mut self, bytes: u64) -> Self {
+        self.config.keep_bytes = Some(bytes);
+        self
+    }
+
     /// After how many days the group gets new keys by itself. See [`Config::rotate_after_days`].
     #[must_use]
     pub fn rotate_after_days(mut self, days: NonZeroU32) -> Self {
@@ -227,6 +241,8 @@ impl Builder {
             auto_connect: config.auto_connect.unwrap_or(true),
             snapshot_after: config.snapshot_after,
             snapshot_after_bytes: config.snapshot_after_bytes,
+            keep_for: config.keep_for(),
+            keep_bytes: config.keep_bytes,
             rotate_after: config.rotate_after(),
             ..Settings::new(&dir, &config.device_name.clone().unwrap_or_else(machine_name), &app.config().identifier)
         };

@@ -31,14 +31,16 @@ async fn open(settings: &Settings, connect: bool) -> Result<SyncClient, BridgeEr
 }
 
 fn options(settings: &Settings, connect: bool) -> OpenOptions {
-    let passphrase = settings.passphrase.clone();
+    let (passphrase, unsaid) = (settings.passphrase.clone(), OpenOptions::default());
     OpenOptions {
         auto_connect: connect,
         snapshot_after: settings.snapshot_after,
         snapshot_after_bytes: settings.snapshot_after_bytes,
         rotate_after: settings.rotate_after,
+        keep_for: settings.keep_for.unwrap_or(unsaid.keep_for),
+        keep_bytes: settings.keep_bytes.unwrap_or(unsaid.keep_bytes),
         passphrase,
-        ..OpenOptions::default()
+        ..unsaid
     }
 }
 
@@ -80,4 +82,21 @@ pub(crate) fn membership(client: &SyncClient) -> Option<Membership> {
 /// How much room the profile takes, if that can be told.
 pub(crate) async fn disk(client: &SyncClient) -> Option<Disk> {
     client.sizes().await.ok().map(Disk::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_an_app_says_of_what_is_kept_goes_before_what_is_usual() {
+        let (unsaid, usual) = (Settings::new("folder", "phone", "app"), OpenOptions::default());
+        let options = options(&unsaid, false);
+        assert_eq!((options.keep_for, options.keep_bytes), (usual.keep_for, usual.keep_bytes));
+        let said = Settings { keep_for: Some(Duration::ZERO), keep_bytes: Some(7), ..unsaid };
+        let options = super::options(&said, false);
+        assert_eq!((options.keep_for, options.keep_bytes), (Duration::ZERO, 7));
+    }
 }

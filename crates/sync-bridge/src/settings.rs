@@ -33,6 +33,10 @@ pub struct Settings {
     pub snapshot_after: Option<u64>,
     /// After how many bytes of them it is asked, if that is sooner. An app that sets neither neither makes nor loads any.
     pub snapshot_after_bytes: Option<u64>,
+    /// How long what a snapshot stands for is kept here all the same, once the app has acknowledged it. None for seven days.
+    pub keep_for: Option<Duration>,
+    /// So many of the newest bytes are kept for longer than that. None for 64 MiB.
+    pub keep_bytes: Option<u64>,
     /// Gives the group new keys when those it has are this old, by the clocks of those who make them. None for never.
     pub rotate_after: Option<Duration>,
     /// How the app's invite links begin.
@@ -52,6 +56,8 @@ impl Settings {
             auto_connect: true,
             snapshot_after: None,
             snapshot_after_bytes: None,
+            keep_for: None,
+            keep_bytes: None,
             rotate_after: None,
             link_scheme: SCHEME.to_owned(),
         }
