@@ -20,6 +20,7 @@ test.each([
   [LINK, LINK],
   [`Here you are: ${LINK}\nSee you!`, LINK],
   [`https://relay.example.org/join#${PAYLOAD}`, `https://relay.example.org/join#${PAYLOAD}`],
+  [`https://relay.example.org/join#zerok-notes:${PAYLOAD}`, `https://relay.example.org/join#zerok-notes:${PAYLOAD}`],
 ])('a link: %j', (text, invite) => {
   expect(readInvite(text)).toEqual({ kind: 'link', invite })
 })

@@ -5,6 +5,7 @@
 //! nobody knows or a value of the wrong kind is an error that names it the way it was given: a relay that runs
 //! with a misspelt limit runs without that limit.
 
+mod schemes;
 mod value;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 use axum::http::HeaderName;
 use sync_types::limits::{PAYLOAD_LEN_MAX, relay_defaults as defaults};
 
+pub use schemes::Schemes;
 pub use value::HostPort;
 pub(crate) use value::{Given, Value};
 
@@ -147,6 +149,8 @@ settings! {
         trusted_proxy_header: Option<HeaderName> = None;
         /// Whether to serve a page at /join that shows the invite in its own address. Who opens one there trusts this server.
         join_page: bool = false;
+        /// How links begin that this page may open an app with, separated by commas; the first for invites that name none.
+        join_schemes: Schemes = Schemes::default();
     }
 
     /// What the relay keeps.

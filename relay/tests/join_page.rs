@@ -79,3 +79,24 @@ async fn a_query_changes_nothing_and_is_not_repeated() {
     assert_eq!((status, &body), (200, &plain));
     assert!(!head.contains("CANARY"));
 }
+
+#[tokio::test]
+async fn the_page_is_told_which_apps_it_may_open_and_nobody_who_asks_has_a_say_in_it() {
+    let schemes =
+        |page: &str| page.split_once("data-schemes=\"").expect("a list").1.split('"').next().map(str::to_owned);
+    let relay = Running::with(|config| config.server.join_page = true).await;
+    let (_, _, page) = get(&relay, "/join").await;
+    assert_eq!(schemes(&page).as_deref(), Some("zerok"));
+
+    let of_two_apps = Running::with(|config| {
+        config.server.join_page = true;
+        config.server.join_schemes = "org.example.notes,zerok".parse().expect("schemes");
+    });
+    let of_two_apps = of_two_apps.await;
+    for path in ["/join", "/join?schemes=javascript"] {
+        let (_, _, page) = get(&of_two_apps, path).await;
+        assert_eq!(schemes(&page).as_deref(), Some("org.example.notes zerok"), "{path}");
+    }
+    let (_, _, script) = get(&of_two_apps, "/join/page.js").await;
+    assert_eq!(script, include_str!("../src/http/join/page.js"), "the one that is tested");
+}

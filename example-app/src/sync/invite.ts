@@ -12,7 +12,7 @@ const TEXT_LEN_MAX = 4096
 export function readInvite(text: string): Read {
   const trimmed = text.trim()
   if (trimmed.length > TEXT_LEN_MAX) return { kind: 'unknown' }
-  const link = /[a-z][a-z0-9+.-]*:\/\/[^\s#]*join#[A-Za-z0-9_-]{20,}/i.exec(trimmed)
+  const link = /[a-z][a-z0-9+.-]*:\/\/[^\s#]*join#(?:[a-z][a-z0-9+.-]*:)?[A-Za-z0-9_-]{20,}/i.exec(trimmed)
   if (link) return { kind: 'link', invite: link[0] }
   const letters = lettersOf(trimmed)
   if (letters === undefined) return { kind: 'unknown' }

@@ -124,7 +124,8 @@ async fn converse(
 }
 
 fn router(relay: Arc<State>) -> Router {
-    let page = if relay.config.server.join_page { join::routes() } else { Router::new() };
+    let server = &relay.config.server;
+    let page = if server.join_page { join::routes(&server.join_schemes) } else { Router::new() };
     Router::new()
         .merge(page)
         .route("/health", get(health::health))

@@ -7,7 +7,8 @@
 //! one that this build can't read is as good as none: the relays are there still.
 //!
 //! Any scheme will do, an app's own among them, and any address that ends in `/join`: all that counts comes after the
-//! `#`, which browsers don't send to servers. The check is the start of a BLAKE3 hash, so that half a link is told from
+//! `#`, which browsers don't send to servers. There, too, an app's scheme may stand first, as
+//! `https://relay.example/join#scheme:…`, for the page at such an address to open the app with. The check is the start of a BLAKE3 hash, so that half a link is told from
 //! a wrong one before it costs the one guess that an invite allows.
 
 use std::{fmt, str::FromStr};
@@ -144,6 +145,7 @@ impl FromStr for InviteLink {
         if text.len() > LINK_LEN_MAX || !address.ends_with("/join") {
             return Err(ParseLinkError::Damaged);
         }
+        let payload = payload.split_once(':').map_or(payload, |(_scheme, payload)| payload);
         let bytes = BASE64URL_NOPAD.decode(payload.as_bytes()).map_err(|_| ParseLinkError::Damaged)?;
         let bytes = Zeroizing::new(bytes);
         let (content, checked) = bytes.split_last_chunk::<CHECK_LEN>().ok_or(ParseLinkError::Damaged)?;
@@ -202,6 +204,7 @@ mod tests {
             format!(" {text}\n"),
             format!("org.example.notes://join#{payload}"),
             format!("https://relay.example/join#{payload}"),
+            format!("https://relay.example/join#org.example.notes:{payload}"),
         ] {
             let parsed: InviteLink = text.parse().expect(&text);
             assert_eq!(parsed.mailbox(), link().mailbox());

@@ -2,15 +2,22 @@
 // this page loads nothing but itself, and sends nothing.
 'use strict';
 
-const LINK = /^#[A-Za-z0-9_-]{40,4096}$/;
+// An app's scheme, if it is not the first of the server's, and the invite.
+const INVITE = /^#(?:([A-Za-z][A-Za-z0-9+.-]{0,63}):)?([A-Za-z0-9_-]{40,4096})$/;
 
 function show() {
-  const whole = LINK.test(location.hash);
+  const [, named, invite] = INVITE.exec(location.hash) ?? [];
+  // Anybody can make an address of this page. It opens what the server's operator has listed, and nothing else.
+  const schemes = document.documentElement.dataset.schemes.split(' ');
+  const scheme = named === undefined ? schemes[0] : named.toLowerCase();
+  const listed = schemes.includes(scheme);
   const element = (id) => document.getElementById(id);
-  element('broken').hidden = whole;
-  element('invite').hidden = !whole;
-  if (!whole) return;
-  const link = 'zerok://join' + location.hash;
+  element('broken').hidden = Boolean(invite);
+  element('unlisted').hidden = !invite || listed;
+  element('invite').hidden = !invite || !listed;
+  element('open').removeAttribute('href');
+  if (!invite || !listed) return;
+  const link = `${scheme}://join#${invite}`;
   element('open').href = link;
   element('text').value = link;
   draw(element('picture'), modules(link));
