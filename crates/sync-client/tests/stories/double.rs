@@ -3,6 +3,8 @@
 //! It answers over HTTP and by frames, as relays do, and as honestly but for one message of each pairing. It knows no
 //! group and carries no blob.
 
+mod http;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -11,9 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use data_encoding::BASE64;
 use iroh::{Endpoint, RelayMode, SecretKey, endpoint::presets};
-use serde_json::{Value, json};
 use sync_core::pairing::hostile::Middle;
 use sync_types::{
     ErrorCode, FrameBuffer,
@@ -23,8 +23,7 @@ use sync_types::{
     message::Refused,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::watch,
     task::JoinSet,
     time::{Instant, timeout},
@@ -57,6 +56,8 @@ pub(crate) enum Trick {
     Refused(ErrorCode),
     /// Nothing is removed when it should be, and whoever comes next may begin anew.
     AnotherGuess,
+    /// So many times, whoever comes to open a mailbox is told that there is one of its name.
+    Taken(usize),
 }
 
 /// See the [module](self).
@@ -71,6 +72,8 @@ struct Inner {
     trick: Mutex<(u8, Trick)>,
     lifetime_s: u32,
     mailboxes: Mutex<BTreeMap<MailboxName, Mail>>,
+    /// The names of those that were not opened.
+    taken: Mutex<Vec<MailboxName>>,
     /// With every message, and when a mailbox goes.
     changed: watch::Sender<()>,
     /// Whether the trick was played.
@@ -93,6 +96,7 @@ impl Double {
             trick: Mutex::new((at, trick)),
             lifetime_s,
             mailboxes: Mutex::default(),
+            taken: Mutex::default(),
             changed: watch::Sender::new(()),
             played: watch::Sender::new(false),
             between: Mutex::default(),
@@ -100,7 +104,7 @@ impl Double {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let http = listener.local_addr().expect("bound");
         let mut serving = JoinSet::new();
-        serving.spawn(serve_http(Arc::clone(&inner), listener));
+        serving.spawn(http::serve(Arc::clone(&inner), listener));
         Self { inner, http, frames: None, serving }
     }
 
@@ -136,6 +140,13 @@ impl Double {
         mail.messages.clone()
     }
 
+    /// The name of the only mailbox, if one was opened, and those that were said to be taken.
+    pub(crate) fn names(&self) -> (Option<MailboxName>, Vec<MailboxName>) {
+        let mailboxes = self.inner.mailboxes();
+        assert!(mailboxes.len() <= 1, "one pairing");
+        (mailboxes.keys().next().copied(), self.inner.taken().clone())
+    }
+
     /// From now on somebody stands between the two who has the code.
     pub(crate) fn stand_between(&self, middle: Middle) {
         *self.inner.between.lock().expect("no panics here") = Some((middle, Vec::new()));
@@ -161,6 +172,10 @@ impl Inner {
         self.mailboxes.lock().expect("no panics here")
     }
 
+    fn taken(&self) -> MutexGuard<'_, Vec<MailboxName>> {
+        self.taken.lock().expect("no panics here")
+    }
+
     /// What is done to this message.
     fn trick(&self, index: usize) -> Trick {
         let (at, trick) = &*self.trick.lock().expect("no panics here");
@@ -177,7 +192,7 @@ impl Inner {
 
     async fn answer(&self, request: MailboxRequest) -> MailboxReply {
         let (id, reply) = match request {
-            MailboxRequest::Create(Create { id, name, message, .. }) => (id, Ok(self.create(id, name, message))),
+            MailboxRequest::Create(Create { id, name, message, .. }) => (id, self.create(id, name, message)),
             MailboxRequest::Claim(Claim { id, name, token }) => (id, self.claim(id, name, token).await),
             MailboxRequest::Post(Post { id, name, index, message, .. }) => {
                 (id, self.post(id, name, index.into(), message).await)
@@ -192,12 +207,19 @@ impl Inner {
         reply.unwrap_or_else(|code| Refused { id, code: code.number(), retry_after_ms: 0 }.into())
     }
 
-    fn create(&self, id: u32, name: MailboxName, message: Bytes) -> MailboxReply {
+    fn create(&self, id: u32, name: MailboxName, message: Bytes) -> Result<MailboxReply, ErrorCode> {
+        if let Trick::Taken(times) = self.trick(0)
+            && self.taken().len() < times
+        {
+            self.taken().push(name);
+            self.plays();
+            return Err(ErrorCode::InviteNameTaken);
+        }
         let ends = Instant::now() + Duration::from_secs(self.lifetime_s.into());
         let mail = Mail { ends, joiner: None, messages: vec![message], gone: false };
         self.mailboxes().insert(name, mail);
         self.changed.send_replace(());
-        Created { id, expires_in_s: self.lifetime_s }.into()
+        Ok(Created { id, expires_in_s: self.lifetime_s }.into())
     }
 
     async fn claim(&self, id: u32, name: MailboxName, token: Token) -> Result<MailboxReply, ErrorCode> {
@@ -263,7 +285,9 @@ impl Inner {
         let per_mille = |of: usize| (message.len() * of / 1_000).min(message.len() - 1);
         let earlier = |index: u8| self.mailboxes()[&name].messages[usize::from(index)].clone();
         let handed = match trick {
-            Trick::None | Trick::Swallowed | Trick::Refused(_) | Trick::AnotherGuess => return Ok(vec![message]),
+            Trick::None | Trick::Swallowed | Trick::Refused(_) | Trick::AnotherGuess | Trick::Taken(_) => {
+                return Ok(vec![message]);
+            }
             Trick::Flip(at) => {
                 let mut altered = message.to_vec();
                 altered[per_mille(at)] ^= 0x10;
@@ -328,102 +352,4 @@ async fn serve_frames(inner: Arc<Inner>, endpoint: Endpoint) {
             }
         });
     }
-}
-
-async fn serve_http(inner: Arc<Inner>, listener: TcpListener) {
-    let mut requests = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        let inner = Arc::clone(&inner);
-        requests.spawn(async move {
-            // Whoever hangs up needs no answer.
-            let _ = serve_one(&inner, stream).await;
-        });
-    }
-}
-
-/// Answers one request, and hangs up.
-async fn serve_one(inner: &Inner, mut stream: TcpStream) -> std::io::Result<()> {
-    let mut read = Vec::new();
-    let head_len = loop {
-        if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if stream.read_buf(&mut read).await? == 0 {
-            return Ok(());
-        }
-    };
-    let head = String::from_utf8_lossy(&read[..head_len]).to_ascii_lowercase();
-    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let body_len = field("content-length:").and_then(|len| len.parse().ok()).unwrap_or(0);
-    while read.len() < head_len + body_len {
-        if stream.read_buf(&mut read).await? == 0 {
-            return Ok(());
-        }
-    }
-    let body: Value = serde_json::from_slice(&read[head_len..]).unwrap_or(Value::Null);
-    let first = head.lines().next().unwrap_or_default();
-    let token = field("authorization: bearer").unwrap_or_default();
-    let (status, answer) = match request(first, token, &body) {
-        // Nobody who gave up is waited for: a client that hangs up ends this with the double.
-        Some(request) => said(inner.answer(request).await),
-        None => ("404 Not Found", json!({})),
-    };
-    let answer = answer.to_string();
-    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
-    stream.write_all([head, answer].concat().as_bytes()).await?;
-    stream.shutdown().await?;
-    // What is read by then, the client has.
-    let _ = timeout(Duration::from_secs(1), stream.read_buf(&mut read)).await;
-    Ok(())
-}
-
-/// The request that the client makes so over HTTP, if it is one for mailboxes.
-fn request(first: &str, token: &str, body: &Value) -> Option<MailboxRequest> {
-    let mut words = first.split(' ');
-    let (method, path) = (words.next()?, words.next()?.strip_prefix("/invite")?);
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let token = data_encoding::HEXLOWER.decode(token.as_bytes()).ok()?.try_into().ok().map(Token::from_bytes)?;
-    let id = 0;
-    let message = || BASE64.decode(body["message"].as_str()?.as_bytes()).ok().map(Bytes::from);
-    if path.is_empty() {
-        let name = body["name"].as_str()?.parse().ok()?;
-        return Some(Create { id, name, token, message: message()? }.into());
-    }
-    let path = path.strip_prefix('/')?;
-    let (name, rest) = path.split_once('/').unwrap_or((path, ""));
-    let name = name.parse().ok()?;
-    let number = |key: &str| query.split('&').find_map(|part| part.strip_prefix(key)?.strip_prefix('=')?.parse().ok());
-    Some(match (method, rest) {
-        ("get", "") => Claim { id, name, token }.into(),
-        ("delete", "") => Burn { id, name, token }.into(),
-        ("post", "messages") => {
-            let index = u8::try_from(body["index"].as_u64()?).ok()?;
-            Post { id, name, token, index, message: message()? }.into()
-        }
-        ("get", "messages") => {
-            let from = u8::try_from(number("from")?).ok()?;
-            Wait { id, name, token, from, wait_ms: number("wait_ms")? }.into()
-        }
-        _ => return None,
-    })
-}
-
-/// The same reply over HTTP.
-fn said(reply: MailboxReply) -> (&'static str, Value) {
-    let encode = |message: &Bytes| BASE64.encode(message);
-    let answer = match reply {
-        MailboxReply::Created(created) => json!({ "expires_in_s": created.expires_in_s }),
-        MailboxReply::Claimed(claimed) => {
-            json!({ "expires_in_s": claimed.expires_in_s, "message": encode(&claimed.message) })
-        }
-        MailboxReply::Done(_) => json!({}),
-        MailboxReply::Messages(messages) => {
-            json!({ "messages": messages.messages.0.iter().map(encode).collect::<Vec<_>>() })
-        }
-        MailboxReply::Refused(refused) => {
-            let error = json!({ "code": refused.error().name(), "message": "" });
-            return ("409 Conflict", json!({ "error": error }));
-        }
-    };
-    ("200 OK", answer)
 }

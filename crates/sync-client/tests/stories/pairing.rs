@@ -1,8 +1,11 @@
 //! Stories of devices that come together, or don't.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use crate::support::*;
+use crate::{
+    double::{Double, Trick},
+    support::*,
+};
 use sync_client::{InviteEvent, JoinEvent, OpenOptions, PushOptions, SecretsChoice, SyncClient};
 use sync_types::{ErrorCode, LocalCursor};
 
@@ -118,6 +121,52 @@ async fn no_relay_means_no_code_and_a_closed_session_frees_the_client() {
     creator.close().await;
     // Nothing of the sessions keeps the profile.
     tokio::time::timeout(Duration::from_secs(2), creator.reopen()).await.expect("is free");
+}
+
+/// Names that a device tries before it gives up.
+const NAMES: usize = 4;
+
+/// A relay on which so many names are taken before one is free, and two devices that know it by its web address or not.
+async fn where_names_are_taken(times: usize, by_frames: bool) -> (Double, [Device; 2]) {
+    let double = Double::new(0, Trick::Taken(times), 600).await.with_frames().await;
+    let address = if by_frames { double.direct() } else { double.url() };
+    let devices = [Device::new("a", &address).await, Device::new("b", &address).await];
+    (double, devices)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_whose_name_is_taken_is_given_up_for_another_and_so_is_its_code() {
+    trace();
+    for by_frames in [false, true] {
+        for times in [1, NAMES - 1] {
+            let (double, [creator, joiner]) = where_names_are_taken(times, by_frames).await;
+            let mut invite = creator.create_invite().expect("open");
+            let event = invite.next().await.expect("an event");
+            let InviteEvent::Invite { code: Some(code), ref link, .. } = event else { panic!("{event:?}") };
+            let (opened, taken) = double.names();
+            assert_eq!((opened, opened), (Some(code.mailbox()), Some(link.mailbox())), "{times}");
+            let names: BTreeSet<_> = taken.iter().copied().chain(opened).collect();
+            assert_eq!((taken.len(), names.len()), (times, times + 1), "each another name: {names:?}");
+            // What it says is of this mailbox, not of the first one.
+            both_agree(invite, joiner.join(&code.to_text()).expect("a code")).await;
+            assert_eq!(joiner.group_id().ok(), creator.group_id().ok());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_on_which_every_name_is_taken_is_asked_a_few_times_and_no_more() {
+    trace();
+    for by_frames in [false, true] {
+        let (double, [creator, _]) = where_names_are_taken(usize::MAX, by_frames).await;
+        let mut invite = creator.create_invite().expect("open");
+        match invite.next().await {
+            Some(InviteEvent::Failed(error)) => assert_eq!(error.code(), ErrorCode::InviteNameTaken),
+            other => panic!("{other:?}"),
+        }
+        let (opened, taken) = double.names();
+        assert_eq!((opened, taken.len()), (None, NAMES));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
