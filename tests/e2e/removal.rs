@@ -107,21 +107,51 @@ fn a_member_that_was_away_for_several_keys_comes_back() {
     assert_eq!(all[0], all[1]);
 }
 
+/// What becomes of a relay that is away while a device is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Away {
+    /// It comes back as it was.
+    Whole,
+    /// It has lost its data.
+    Wiped,
+    /// It has lost its data, and the removed device is the first to come and give it what it has.
+    WipedAndFilledByTheRemoved,
+}
+
 #[test]
 fn a_removal_waits_for_a_relay_and_for_one_that_lost_its_data() {
-    let scratch = Scratch::new();
-    let mut relay = Relay::start(&scratch);
-    let [phone, laptop, tablet] = three(&scratch, &relay);
-    let id = id_of(&tablet);
-    relay.kill();
-    phone.run(&["remove-device", &id]).only_line();
-    relay.restart();
-    phone.sync();
-    assert_eq!(tablet.run(&["sync"]).error(), ("removed", 6));
-    laptop.push("the two of us");
-    laptop.sync();
-    phone.sync();
-    assert!(phone.texts().contains(&"the two of us".to_owned()));
+    for away in [Away::Whole, Away::Wiped, Away::WipedAndFilledByTheRemoved] {
+        let scratch = Scratch::new();
+        let mut relay = Relay::start(&scratch);
+        let [phone, laptop, tablet] = three(&scratch, &relay);
+        let before = phone.texts();
+        let id = id_of(&tablet);
+        relay.kill();
+        phone.run(&["remove-device", &id]).only_line();
+        if away != Away::Whole {
+            relay.wipe();
+        }
+        relay.restart();
+        assert_eq!(relay.health()["groups"], u64::from(away == Away::Whole), "{away:?}");
+        if away == Away::WipedAndFilledByTheRemoved {
+            assert_eq!(tablet.sync()["badge"], "synced", "nobody has told it yet");
+            assert_ne!(relay.health()["blobs_stored"], 0, "it gave what it has");
+        }
+        phone.sync();
+        assert_eq!(tablet.run(&["sync"]).error(), ("removed", 6), "{away:?}");
+        laptop.push("the two of us");
+        laptop.sync();
+        phone.sync();
+        assert!(phone.texts().contains(&"the two of us".to_owned()), "{away:?}");
+        assert!(!tablet.texts().contains(&"the two of us".to_owned()), "{away:?}");
+
+        // Whoever joins now finds on the relay all that was on it before.
+        let desk = Device::new(&scratch, "desk", relay.url());
+        pairing(&phone, &desk);
+        desk.sync();
+        let found = desk.texts();
+        assert!(before.iter().all(|text| found.contains(text)), "{away:?}: {found:?}");
+    }
 }
 
 #[test]
