@@ -185,16 +185,14 @@ fn a_picture_of_the_screen_is_as_good_as_its_link() {
     assert_eq!(laptop.run(&["devices"]).ok().len(), 2);
 }
 
-#[test]
-fn two_devices_in_one_network_pair_without_any_relay() {
+/// Two devices that know a relay which isn't there. One takes what was made of the other's link, and both people agree.
+fn paired_without_a_relay(scratch: &Scratch, handed_over: impl FnOnce(&str) -> String) -> [Device; 2] {
     const NOWHERE: &str = "http://127.0.0.1:1";
-    let scratch = Scratch::new();
-    let (phone, laptop) = (Device::new(&scratch, "phone", NOWHERE), Device::new(&scratch, "laptop", NOWHERE));
+    let (phone, laptop) = (Device::new(scratch, "phone", NOWHERE), Device::new(scratch, "laptop", NOWHERE));
     let mut create = phone.spawn(&["pair", "--create"]);
     let invite = create.expect("the invite", STEP_MAX);
     assert_eq!(invite.get("code"), None, "a code would lead nowhere: {invite}");
-    let link = invite["link"].as_str().expect("a link");
-    let mut join = laptop.spawn(&["pair", "--join", link]);
+    let mut join = laptop.spawn(&["pair", "--join", &handed_over(invite["link"].as_str().expect("a link"))]);
     let digits = [create.expect("its digits", STEP_MAX), join.expect("its digits", STEP_MAX)];
     assert_eq!(digits[0]["confirm"]["digits"], digits[1]["confirm"]["digits"]);
     for process in [&mut create, &mut join] {
@@ -207,9 +205,38 @@ fn two_devices_in_one_network_pair_without_any_relay() {
     for device in [&phone, &laptop] {
         assert_eq!(device.run(&["devices"]).ok().len(), 2);
     }
+    [phone, laptop]
+}
+
+#[test]
+fn two_devices_in_one_network_pair_without_any_relay() {
+    let scratch = Scratch::new();
+    let [_phone, laptop] = paired_without_a_relay(&scratch, str::to_owned);
     // What is pushed waits for a relay.
     laptop.push("later");
     assert_eq!(laptop.run(&["sync", "--timeout", "30"]).error(), ("offline", 4));
+}
+
+#[test]
+fn so_they_do_by_a_picture_of_the_screen_and_what_waited_travels_once_there_is_a_relay() {
+    let scratch = Scratch::new();
+    let picture = |link: &str| photograph(&scratch, link).to_str().expect("UTF-8").to_owned();
+    let devices = paired_without_a_relay(&scratch, picture);
+    devices[0].push("from the phone");
+    devices[1].push("from the laptop");
+    let relay = Relay::start(&scratch);
+    for device in &devices {
+        device.run(&["relay", "add", relay.url()]).only_line();
+        device.run(&["relay", "remove", "http://127.0.0.1:1"]).only_line();
+    }
+    for device in &devices {
+        device.settles();
+    }
+    for device in &devices {
+        let mut texts = device.texts_in_step();
+        texts.sort_unstable();
+        assert_eq!(texts, ["from the laptop", "from the phone"]);
+    }
 }
 
 #[test]
