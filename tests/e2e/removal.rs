@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sync_tests::{Device, Relay, Scratch, paired, pairing};
+use sync_tests::{Device, Relay, RelaySetup, Scratch, paired, pairing};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -60,6 +60,14 @@ fn a_device_that_is_removed_while_it_is_connected_is_told_at_once_and_the_others
     ] {
         assert_eq!(tablet.run(command).error(), ("removed", 6), "{command:?}");
     }
+    let other = Relay::start_with(&scratch, RelaySetup { name: "other", ..RelaySetup::default() });
+    let added = tablet.run(&["relay", "add", other.url()]);
+    assert_eq!((&added.lines[0]["added"], added.error()), (&other.url().into(), ("removed", 6)));
+    let listed = tablet.run(&["relay", "list"]);
+    assert_eq!(listed.error(), ("removed", 6));
+    let addresses: Vec<_> = listed.lines.iter().filter_map(|line| line["address"].as_str()).collect();
+    assert_eq!(addresses, [relay.url(), other.url()], "it shows both, and fails afterwards");
+    assert_eq!(other.health()["blobs_stored"], 0, "a relay that it adds is given nothing");
     let kept = tablet.texts();
     assert!(before.iter().all(|text| kept.contains(text)), "what it had is still there: {kept:?}");
 
