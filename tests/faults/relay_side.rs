@@ -1,9 +1,9 @@
 //! What a relay must do with sessions, pages, repeats and time.
 
-use std::{thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use rustix::process::Signal;
-use sync_tests::{Device, Relay, RelaySetup, Scratch, eventually, paired, pairing};
+use sync_tests::{Device, Relay, Scratch, eventually, noisy_text, paired, pairing};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -111,18 +111,28 @@ fn what_has_expired_is_gone_for_everybody() {
 }
 
 #[test]
-fn a_cleanup_takes_what_has_expired_off_the_disk() {
+fn a_cleanup_takes_what_has_expired_off_the_disk_and_gives_the_room_back() {
+    const LEN: usize = 60_000;
     let scratch = Scratch::new();
-    let setup = RelaySetup { config: "[cleanup]\ninterval = 1\n", ..RelaySetup::default() };
-    let relay = Relay::start_with(&scratch, setup);
+    // The next cleanup is an hour away.
+    let mut relay = Relay::start(&scratch);
     let (phone, laptop) = paired(&scratch, relay.url());
     laptop.sync();
     let before = relay.health()["blobs_stored"].as_u64().expect("a number");
     for number in 0..20 {
-        phone.run(&["push", &number.to_string(), "--ttl", "1", "--wait", "all"]).ok();
+        phone.run(&["push", &noisy_text(number, LEN), "--ttl", "1", "--wait", "all"]).ok();
     }
     phone.run(&["push", "lasting", "--wait", "all"]).ok();
+    let size = |relay: &Relay| fs::metadata(relay.data().join("relay.db")).expect("it is there").len();
+    relay.stop();
+    // Of base64 a compressor leaves three quarters.
+    assert!(size(&relay) > 15 * LEN as u64, "the file has {} bytes", size(&relay));
+
+    relay.configure("[cleanup]\ninterval = 1\n");
+    relay.restart();
     eventually("only what lasts is kept", SOON, || (relay.health()["blobs_stored"] == before + 1).then_some(()));
+    relay.stop();
+    assert!(size(&relay) < 5 * LEN as u64, "the file has {} bytes", size(&relay));
 }
 
 #[test]
