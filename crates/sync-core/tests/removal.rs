@@ -164,6 +164,38 @@ fn who_removed_each_other_end_in_one_group_whoever_comes_late() {
     }
 }
 
+/// One member lets somebody in and removes it again, and another is away and makes keys meanwhile. That one hears of the
+/// newcomer first, and hands on to it what it has: nothing of what those seal who know better.
+#[test]
+fn nothing_is_sealed_under_the_keys_of_a_member_that_has_not_heard_of_a_removal() {
+    let mut net = Story::new(2, 1);
+    net.set_online(1, false);
+    net.wait_ms(6_000);
+    net.rotate(1);
+    net.rotate(1);
+    let unaware = net.key(1);
+    let newcomer = net.join();
+    net.wait_ms(6_000);
+    net.set_online(0, false);
+    net.set_online(1, true);
+    net.wait_ms(6_000);
+    assert!(net.counts(1, newcomer));
+    net.set_online(1, false);
+    net.remove(0, newcomer, true);
+    net.push(0);
+    net.set_online(0, true);
+    for _ in 0..600 {
+        net.wait_ms(10);
+        assert_ne!(net.key(0), unaware);
+    }
+    net.rotate(1);
+    net.set_online(1, true);
+    net.rest();
+    assert!(net.has_key(newcomer, unaware), "it was handed on");
+    assert!(net.status(newcomer).removed && !net.has_key(newcomer, net.key(0)));
+    assert_eq!(net.key(0), net.key(1));
+}
+
 #[test]
 fn keys_that_are_old_are_renewed_though_nobody_does_anything() {
     const AGE_MS: u64 = 600_000;

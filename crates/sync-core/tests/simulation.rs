@@ -113,6 +113,17 @@ fn outlaws_that_found_something_stay_clean() {
     }
 }
 
+/// The same of quarrels: a key of somebody who had not heard of a removal, and handed it to the removed device after others
+/// who had heard sealed under it, and a check that asked for too much of who took that removal to be void.
+#[test]
+fn quarrels_that_found_something_stay_clean() {
+    for seed in [8_739, 9_852] {
+        if let Err(violation) = sim::run(Plan::quarrel(seed)) {
+            panic!("{violation}\nreplay it with: cargo xtask sim 1 --quarrels --seed {seed}");
+        }
+    }
+}
+
 /// Each check is proven by switching off what it checks: the table of the testing document names the seed that sees it.
 #[test]
 fn every_protection_is_missed_when_it_is_gone() {

@@ -552,17 +552,16 @@ impl History {
         self.commits().find(|commit| commit.key.as_ref().is_some_and(|key| key.key_id == *key_id))
     }
 
-    /// Whether nobody who was removed, with a new key at that, or is going to be, had this epoch's secret. `given` are those who got it
-    /// when they joined.
+    /// Whether nobody who was removed, with a new key at that, or is going to be, had this epoch's secret, or may be handed
+    /// it yet: somebody who made it beside the removal, and did not know that the device was there, may hear of the device
+    /// first, and hands it over as to a member. `given` are those who got it when they joined.
     pub(super) fn is_clean(&self, epoch: Option<&Commit>, given: impl Fn(&DeviceId) -> bool) -> bool {
         let Verdict { locked_out, smuggled, .. } = &self.verdict;
-        match epoch {
-            None => locked_out.is_empty() && smuggled.is_empty(),
-            Some(commit) => {
-                let mut out = locked_out.union(smuggled);
-                !out.any(|device| commit.remaining.contains(device) || given(device))
-            }
-        }
+        let Some(commit) = epoch else { return locked_out.is_empty() && smuggled.is_empty() };
+        let has_it = |device: &DeviceId| commit.remaining.contains(device) || given(device);
+        let knows = |other: &Node| self.is_within(&other.commit.hash, &commit.hash);
+        let told_of: BTreeSet<_> = self.valid().filter(|node| knows(node)).flat_map(|node| &node.anew).collect();
+        !locked_out.union(smuggled).any(has_it) && locked_out.iter().all(|device| told_of.contains(device))
     }
 
     /// What somebody needs who knows one commit (or none) and all before it, to know another and all before that, and its

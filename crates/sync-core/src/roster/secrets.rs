@@ -10,12 +10,27 @@ impl Roster {
     /// The epochs whose secrets `me` must not hand to these devices. A commit that turned out to be void took one of them
     /// out; that may be wrong as long as there may be commits which nobody here has heard of.
     pub(crate) fn withheld_from(&self, me: &DeviceId, is_one: impl Fn(&DeviceId) -> bool) -> BTreeSet<KeyId> {
-        let others = self.members.keys().filter(|device| *device != me);
-        if !self.history.has_void() || self.history.is_settled(others, &self.sealed_under) {
+        if !self.history.has_void() || self.void_stays_void(me) {
             return BTreeSet::new();
         }
         let withheld = self.history.withheld(&self.family()).into_iter();
         withheld.filter(|(_, from)| from.iter().any(&is_one)).map(|(key_id, _)| key_id).collect()
+    }
+
+    /// Whether none of the other members makes a commit any more that may make a void one valid.
+    fn void_stays_void(&self, me: &DeviceId) -> bool {
+        let others = self.members.keys().filter(|device| *device != me);
+        self.history.is_settled(others, &self.sealed_under)
+    }
+
+    /// Members whom void commits remove, each with the commit, if `me` need not keep these commits' keys from them any more.
+    #[cfg(feature = "test-utils")]
+    pub(crate) fn forgiven(&self, me: &DeviceId) -> Vec<(DeviceId, EntryHash)> {
+        if !self.history.has_void() || !self.is_member(me) || !self.void_stays_void(me) {
+            return Vec::new();
+        }
+        let removed = self.history.void().flat_map(|commit| commit.removed.keys().map(|device| (*device, commit.hash)));
+        removed.filter(|(device, _)| self.is_member(device)).collect()
     }
 
     /// Whom void commits of these take out, by name or with whoever let it in. They may have been shut out by it.

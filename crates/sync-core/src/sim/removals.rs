@@ -34,6 +34,8 @@ pub(super) struct Removals {
     pub(super) named: BTreeSet<DeviceId>,
     /// From whom what was sealed under which key is kept, and by which commit.
     kept_from: BTreeSet<(DeviceId, KeyId, EntryHash)>,
+    /// To whom somebody may have handed which key although a commit removes it: one that was void as far as could be known.
+    handed_to: BTreeSet<(DeviceId, KeyId, EntryHash)>,
     /// Who was removed for good and by which commit, as the device that is about to act knows.
     outside: Vec<(DeviceId, EntryHash)>,
     /// Who is left, by everything that anybody knows, and how many entries that was at each of them.
@@ -153,6 +155,15 @@ pub(super) fn about_to_act(world: &mut World, device: usize) {
     world.removals.outside = roster.history().removals().collect();
 }
 
+/// A device has acted: notes whom it may have handed its keys to.
+pub(super) fn has_acted(world: &mut World, device: usize) {
+    let Device { id, engine: Some(engine), .. } = &world.devices[device] else { return };
+    let forgiven = engine.roster().forgiven(id);
+    let key_ids = || engine.keys().epochs().map(|epoch| epoch.key_id());
+    let handed = forgiven.iter().flat_map(|(id, commit)| key_ids().map(move |key_id| (*id, key_id, *commit)));
+    world.removals.handed_to.extend(handed);
+}
+
 /// Own envelopes after a place are decided to be sent from now on. Whoever the sender knew to be removed for good has no
 /// key for them, and never gets one: see [`nobody_outside_reads`].
 pub(super) fn offered_from(world: &mut World, device: usize, before: Seq) {
@@ -170,7 +181,9 @@ pub(super) fn nobody_outside_reads(world: &World) -> Result<(), Violation> {
     // keys there have been; that somebody removes it again later does not take them back. Nobody is left where devices
     // removed one another in a circle: each of them may rightly take another for a member as long as it has not heard of
     // the third, hand keys on to it, and never hear of that, because the third is shut out. So nothing is promised to
-    // them.
+    // them. The same goes for what a void commit would have kept from a member, once all members are known to have heard:
+    // that commit stands after all, if somebody who is taken to be removed had removed that member first, and is heard of
+    // only then.
     let survivors = world.survivors();
     if survivors.is_empty() {
         return Ok(());
@@ -178,7 +191,8 @@ pub(super) fn nobody_outside_reads(world: &World) -> Result<(), Violation> {
     let rosters = || survivors.iter().filter_map(|device| world.devices[*device].engine.as_ref()).map(Engine::roster);
     let counts = |commit: &EntryHash| rosters().all(|roster| roster.history().stands(commit));
     let mut kept_from: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for (id, key_id, _) in world.removals.kept_from.iter().filter(|(_, _, commit)| counts(commit)) {
+    let kept = world.removals.kept_from.difference(&world.removals.handed_to);
+    for (id, key_id, _) in kept.filter(|(_, _, commit)| counts(commit)) {
         kept_from.entry(*id).or_default().insert(*key_id);
     }
     for (device, kept) in world.devices.iter().filter_map(|device| Some((device, kept_from.get(&device.id)?))) {

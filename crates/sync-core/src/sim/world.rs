@@ -482,6 +482,7 @@ impl World {
             }
         }
         let boot = state.boot;
+        removals::has_acted(self, device);
         for action in actions {
             self.perform(device, action)?;
             if self.dice.chance(self.plan.faults.crash) {
