@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     state::State,
-    store::{ClockMark, Inspected, Sweep},
+    store::{ClockMark, Sweep},
 };
 
 /// Milliseconds of the wall clock since 1970.
@@ -51,42 +51,28 @@ impl RetentionClock {
     }
 }
 
-/// Bytes of envelopes that are looked at after a cleanup at least, and all of them in so many cleanups: an hour each, in
-/// about four days, which is sooner than devices let go of what they could bring again.
+/// Bytes of envelopes that are looked at after a cleanup at least.
 const INSPECTED_MIN: u64 = 64 * 1024 * 1024;
-const INSPECTED_IN: u64 = 96;
-/// As many as are looked at in one go, so that readers come in between.
-const INSPECTED_STEP: u64 = 1024 * 1024;
+/// How long it may take until all of the file was: less than devices keep what they could bring again.
+const INSPECTED_IN_S: u64 = 4 * 24 * 3_600;
 
 /// Cleans up at the start and once every interval, until dropped.
 pub(crate) async fn run(relay: Arc<State>) {
-    let mut inspected = Inspected::default();
     let mut ticks = tokio::time::interval(Duration::from_secs(relay.config.cleanup.interval));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         clean_up(&relay, relay.clock.tick(wall_ms())).await;
-        inspected = inspect(&relay, inspected).await;
+        let share = inspected_share(relay.store.totals().db_bytes, relay.config.cleanup.interval);
+        if let Err(error) = relay.store.inspect(share).await {
+            warn!(%error, "looking for what the disk has changed was cut short");
+        }
     }
 }
 
-/// Goes on looking through the store from where it stopped; says where it stops now.
-async fn inspect(relay: &State, mut inspected: Inspected) -> Inspected {
-    let mut left = INSPECTED_MIN.max(relay.store.totals().db_bytes / INSPECTED_IN);
-    while left > 0 {
-        match relay.store.inspect(inspected, INSPECTED_STEP).await {
-            Ok(next) => inspected = next,
-            Err(error) => {
-                warn!(%error, "looking for damage was cut short");
-                break;
-            }
-        }
-        if inspected == Inspected::default() {
-            break;
-        }
-        left = left.saturating_sub(INSPECTED_STEP);
-    }
-    inspected
+/// Bytes to look at in one interval.
+fn inspected_share(db_bytes: u64, interval_s: u64) -> u64 {
+    INSPECTED_MIN.max(db_bytes.saturating_mul(interval_s) / INSPECTED_IN_S)
 }
 
 async fn clean_up(relay: &State, clock: ClockMark) {
@@ -128,6 +114,16 @@ mod tests {
 
     fn clock() -> RetentionClock {
         RetentionClock::new(None, 3_600, START)
+    }
+
+    #[test]
+    fn all_of_a_file_is_looked_at_in_four_days_however_often_that_is() {
+        const TIB: u64 = 1 << 40;
+        for interval_s in [60, 3_600, 24 * 3_600] {
+            let shares = INSPECTED_IN_S / interval_s;
+            assert!(inspected_share(TIB, interval_s) * shares > TIB - shares, "{interval_s}");
+        }
+        assert_eq!(inspected_share(1_000, 3_600), INSPECTED_MIN);
     }
 
     #[test]

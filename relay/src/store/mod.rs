@@ -216,10 +216,6 @@ pub(crate) fn random_log_id() -> Result<LogId, getrandom::Error> {
     Ok(LogId::from_bytes(bytes))
 }
 
-/// How far a store was looked through; the default is its beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Inspected(pub(crate) i64);
-
 /// What the store holds, for operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
@@ -325,9 +321,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Cleans up, one bounded step.
     async fn sweep(&self, sweep: Sweep) -> Result<Swept, StoreError>;
 
-    /// Looks through some of what is kept, from where it stopped the last time, and says where it stops now: at about so
-    /// many bytes, or back at the beginning. What the disk has changed is dealt with as when it is read.
-    async fn inspect(&self, after: Inspected, bytes_max: u64) -> Result<Inspected, StoreError>;
+    /// Looks through about so many bytes of what is kept, from where it stopped the last time, be it before a restart, and
+    /// up to the end at most. What the disk has changed is dealt with as when it is read.
+    async fn inspect(&self, bytes_max: u64) -> Result<(), StoreError>;
 
     /// What it holds.
     fn totals(&self) -> Totals;

@@ -23,7 +23,17 @@ use super::{
     snapshots, unsigned_at,
     writer::{Books, Write, Writer, measure},
 };
-use crate::store::{GroupLog, Head, Inspected, StoreError, random_log_id};
+use crate::store::{GroupLog, Head, StoreError, random_log_id};
+
+/// Bytes of envelopes that are looked at in one go, so that readers come in between.
+const STEP_BYTES: u64 = if cfg!(test) { 1_600 } else { 1024 * 1024 };
+
+/// How far the file was looked through: up to which row, and up to which part of a snapshot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inspected {
+    place: i64,
+    part: i64,
+}
 
 /// Whether these bytes are what the id is of.
 pub(super) fn is_whole(blob_id: &BlobId, envelope: &[u8]) -> bool {
@@ -129,16 +139,35 @@ impl SqliteStore {
         Ok(inspector)
     }
 
-    /// Looks at the next rows, of whatever logs.
-    pub(super) async fn look_through(&self, after: Inspected, bytes_max: u64) -> Result<Inspected, StoreError> {
-        let mut inspector = Inspector::default();
-        let mut suspects = Vec::new();
-        let mut next = Inspected::default();
+    /// Goes on with what was looked through the last time.
+    pub(super) async fn look_through(&self, bytes_max: u64) -> Result<(), StoreError> {
+        let row = sqlx::query("SELECT place, part FROM inspection").fetch_one(&self.readers).await?;
+        let mut inspected = Inspected { place: row.try_get(0)?, part: row.try_get(1)? };
+        let mut left = bytes_max;
+        while left > 0 {
+            let bytes;
+            (inspected.place, bytes) = self.look_at_rows(inspected.place).await?;
+            left = if inspected.place == 0 { 0 } else { left.saturating_sub(bytes) };
+        }
+        left = bytes_max;
+        while left > 0 {
+            let bytes;
+            (inspected.part, bytes) = self.look_at_parts(inspected.part).await?;
+            left = if inspected.part == 0 { 0 } else { left.saturating_sub(bytes) };
+        }
+        self.ask(|reply| Write::Inspected(inspected, reply)).await
+    }
+
+    /// Looks at some rows from this place on, of whatever logs. Where to go on, 0 for the beginning, and how many bytes it was.
+    async fn look_at_rows(&self, from: i64) -> Result<(i64, u64), StoreError> {
+        let (mut inspector, mut suspects, mut next) = (Inspector::default(), Vec::new(), 0);
         {
-            let mut rows =
-                sqlx::query("SELECT place, id_high, id_low, run, envelope FROM entries WHERE place > ? ORDER BY place")
-                    .bind(after.0)
-                    .fetch(&self.readers);
+            // The one looked at last is what the next has to follow.
+            let mut rows = sqlx::query(
+                "SELECT place, id_high, id_low, run, envelope FROM entries WHERE place >= ? ORDER BY place",
+            )
+            .bind(from)
+            .fetch(&self.readers);
             while let Some(row) = rows.try_next().await? {
                 inspector.look(&row)?;
                 let place: i64 = row.try_get(0)?;
@@ -146,21 +175,62 @@ impl SqliteStore {
                     suspects.push(group_at(place));
                     (inspector.damaged, inspector.is_broken) = (Vec::new(), false);
                 }
-                if inspector.bytes >= bytes_max {
-                    next = Inspected(place);
+                if inspector.bytes >= STEP_BYTES && place > from {
+                    next = place;
                     break;
                 }
             }
         }
         suspects.dedup();
         for log in self.shared.all_groups().iter().filter(|log| suspects.contains(&log.no)) {
-            self.begin_another(log).await?;
+            // The others are looked at all the same.
+            if let Err(error) = self.begin_another(log).await {
+                error!(%error, "a log that the disk has changed did not begin anew");
+            }
         }
-        Ok(next)
+        Ok((next, inspector.bytes))
+    }
+
+    /// The same of what snapshots are made of, after this number.
+    async fn look_at_parts(&self, after: i64) -> Result<(i64, u64), StoreError> {
+        let (mut broken, mut next, mut bytes) = (Vec::new(), 0, 0);
+        {
+            let mut rows =
+                sqlx::query("SELECT no, group_no, id, envelope FROM snapshot_blobs WHERE no > ? ORDER BY no")
+                    .bind(after)
+                    .fetch(&self.readers);
+            while let Some(row) = rows.try_next().await? {
+                let (group_no, id): (i64, _) = (row.try_get(1)?, BlobId::from_bytes(bytes_at(&row, 2)?));
+                let envelope: &[u8] = row.try_get(3)?;
+                if !is_whole(&id, envelope) {
+                    broken.push((group_no, id));
+                }
+                bytes += envelope.len() as u64;
+                if bytes >= STEP_BYTES {
+                    next = row.try_get(0)?;
+                    break;
+                }
+            }
+        }
+        for (group_no, id) in broken {
+            if let Some(log) = self.shared.all_groups().into_iter().find(|log| log.no == group_no) {
+                self.let_go_of_part(log, id).await?;
+            }
+        }
+        Ok((next, bytes))
     }
 }
 
 impl Writer {
+    /// Keeps how far the file was looked through.
+    pub(super) async fn inspected(&mut self, inspected: Inspected) -> Result<(), StoreError> {
+        let keeping = self.db.transaction(async |db| {
+            db.add("UPDATE inspection SET place = ?, part = ?").bind(inspected.place).bind(inspected.part);
+            Ok(())
+        });
+        keeping.await
+    }
+
     /// Begins another log with a log's rows, but for those at these places.
     pub(super) async fn mend(&mut self, log: &Arc<GroupLog>, damaged: &[i64], log_id: LogId) -> Result<(), StoreError> {
         if self.is_current(log).is_err() {

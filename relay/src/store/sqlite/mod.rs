@@ -41,8 +41,8 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::{
-    Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, Inspected, Moved, Moving, NewBlob, NewPart,
-    NewSnapshot, Span, Store, StoreError, StoredRow, Sweep, Swept, ToldReceipts, Totals, log::within,
+    Appended, Bounds, ClockMark, Greeted, Greeting, GroupLog, Head, Moved, Moving, NewBlob, NewPart, NewSnapshot, Span,
+    Store, StoreError, StoredRow, Sweep, Swept, ToldReceipts, Totals, log::within,
 };
 use ids::Fresh;
 use place::{cursor_at, place, places};
@@ -320,8 +320,8 @@ impl Store for SqliteStore {
         self.ask(|reply| Write::Sweep(sweep, reply)).await
     }
 
-    async fn inspect(&self, after: Inspected, bytes_max: u64) -> Result<Inspected, StoreError> {
-        self.look_through(after, bytes_max).await
+    async fn inspect(&self, bytes_max: u64) -> Result<(), StoreError> {
+        self.look_through(bytes_max).await
     }
 
     fn totals(&self) -> Totals {

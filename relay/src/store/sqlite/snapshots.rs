@@ -336,14 +336,19 @@ impl SqliteStore {
     /// A manifest or a part. One that the disk has changed is none.
     pub(super) async fn get_of_snapshot(&self, log: &GroupLog, id: BlobId) -> Result<Option<Bytes>, StoreError> {
         let kept = get(&self.readers, log, &id).await?;
-        if let Some(envelope) = kept.as_ref().filter(|envelope| !is_whole(&id, envelope)) {
-            error!(bytes = envelope.len(), "the disk has changed a part of a snapshot, which is let go of");
+        if kept.as_ref().is_some_and(|envelope| !is_whole(&id, envelope)) {
             if let Some(log) = self.shared.group(&log.group) {
-                self.ask(|reply| Write::DropBlob(log, id, reply)).await?;
+                self.let_go_of_part(log, id).await?;
             }
             return Ok(None);
         }
         Ok(kept)
+    }
+
+    /// One that the disk has changed goes, with the snapshots that name it.
+    pub(super) async fn let_go_of_part(&self, log: Arc<GroupLog>, id: BlobId) -> Result<(), StoreError> {
+        error!("the disk has changed a part of a snapshot, which is let go of");
+        self.ask(|reply| Write::DropBlob(log, id, reply)).await
     }
 }
 

@@ -23,7 +23,7 @@ use sync_types::{BlobId, DeviceId, ErrorCode, LogId, RelayCursor};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{Shared, append::Batch, ids, receipts, signed};
+use super::{Shared, append::Batch, ids, mending::Inspected, receipts, signed};
 use crate::store::{
     Appended, Bounds, Greeted, Greeting, GroupLog, Moved, Moving, NewBlob, NewPart, NewSnapshot, StoreError, Sweep,
     Swept,
@@ -57,6 +57,7 @@ pub(super) enum Write {
     Mend(Arc<GroupLog>, Vec<i64>, LogId, Reply<()>),
     /// A manifest or a part is damaged.
     DropBlob(Arc<GroupLog>, BlobId, Reply<()>),
+    Inspected(Inspected, Reply<()>),
     Sweep(Sweep, Reply<Swept>),
     Close(Reply<()>),
 }
@@ -164,6 +165,9 @@ impl Writer {
                 }
                 Write::DropBlob(log, blob_id, reply) => {
                     let _ = reply.send(self.drop_blob(&log, &blob_id).await);
+                }
+                Write::Inspected(inspected, reply) => {
+                    let _ = reply.send(self.inspected(inspected).await);
                 }
                 Write::Close(reply) => close = Some(reply),
             }
