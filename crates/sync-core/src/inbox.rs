@@ -215,9 +215,9 @@ impl Inbox {
         known.map(|(_, sender)| waiting(sender)).sum()
     }
 
-    /// Something of another device is held.
+    /// Something of another device is held, or waits for what comes before it: a relay that loses rows is owed both.
     pub(crate) fn holds_anything(&self) -> bool {
-        self.senders.values().any(|sender| sender.seq > Seq::START)
+        self.senders.values().any(|sender| sender.seq > Seq::START || !sender.waiting.is_empty())
     }
 
     /// What waits, in the form of what is held: a relay that lost it gets it back as well.

@@ -126,6 +126,34 @@ fn a_wiped_relay_is_given_what_another_has_still_to_show() {
 }
 
 #[test]
+fn a_wiped_relay_is_given_what_waits_though_nothing_else_is_held() {
+    let mut net = Story::new(1, 1);
+    let pusher = net.join();
+    net.set_online(0, false);
+    let pushed = net.push(pusher);
+    net.wait_ms(6_000);
+    let envelope = net.newest_of(pusher);
+    net.die(pusher);
+    let wiped = |net: &mut Story| {
+        net.stop_relay(0);
+        net.wipe_relay(0);
+        net.start_relay(0);
+    };
+    wiped(&mut net);
+    net.set_online(0, true);
+    net.wait_ms(2_000);
+    // Of what it pushed only the last has come through: its introduction is lost.
+    net.inject(0, envelope);
+    net.wait_ms(2_000);
+    assert_eq!((net.status(0).waiting, net.log(0)), (1, vec![]));
+    wiped(&mut net);
+    net.rest();
+    let newcomer = net.join();
+    net.rest();
+    assert_eq!(net.log(newcomer), [pushed]);
+}
+
+#[test]
 fn a_relay_restored_from_a_copy_is_noticed_even_when_it_has_grown_past_what_was_read() {
     let mut net = Story::new(2, 1);
     net.copy_relay(0);

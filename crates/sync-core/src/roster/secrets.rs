@@ -68,6 +68,8 @@ impl Roster {
     /// lead back to. The group's first is not among them; everybody has that.
     pub(crate) fn reach_of(&self, device: &DeviceId) -> BTreeSet<KeyId> {
         let key_of = |commit: &Commit| commit.key.as_ref().map(|key| key.key_id);
+        // A void commit that no valid one builds on is handed to nobody: its key alone leads no further back.
+        let handed_on: BTreeSet<_> = self.history.entries().map(|(hash, _)| *hash).collect();
         let mut reach = BTreeSet::new();
         // The newest first: what one opens is older, or beside it.
         loop {
@@ -78,7 +80,9 @@ impl Roster {
                 let has_it = self.has_secret(device, commit) && !self.history.is_void(&commit.hash);
                 if reach.contains(&key_id) || has_it {
                     reach.insert(key_id);
-                    reach.extend(commit.older_keys());
+                    if handed_on.contains(&commit.hash) {
+                        reach.extend(commit.older_keys());
+                    }
                 }
             }
             if reach.len() == before {
