@@ -1,8 +1,8 @@
 //! The newest receipt of each device, and when this one owes the others another.
 //!
 //! A receipt is worth little and is never in a hurry: one goes when things have been quiet for a moment, and not more
-//! often than one in a hundred of the bytes that came, or than one in half a minute. Nothing waits for it, nothing is
-//! answered by it, and none leads to another.
+//! often than once in half a minute, unless so much came that it is one in a hundred bytes of that, with all the devices
+//! it goes to. Nothing waits for it, nothing is answered by it, and none leads to another.
 //!
 //! Invariant: of a device nothing older is believed than what was believed before.
 
@@ -40,7 +40,7 @@ pub(crate) struct Receipts {
     changed_ms: Option<(u64, u64)>,
     own_changed_ms: Option<u64>,
     sealed_ms: Option<u64>,
-    /// Bytes that came since then.
+    /// Bytes that came since then, on an average of all relays.
     traffic: u64,
 
     // What the app has applied.
@@ -125,7 +125,7 @@ impl Receipts {
         self.own_changed_ms.get_or_insert(now_ms);
     }
 
-    /// So many bytes came.
+    /// So many bytes came, on an average of all relays.
     pub(crate) fn came(&mut self, bytes: u64) {
         self.traffic = self.traffic.saturating_add(bytes);
     }
@@ -136,7 +136,9 @@ impl Receipts {
         let own = self.own_changed_ms.map(|since| since + RECEIPT_OWN_MS);
         let due = [quiet, own].into_iter().flatten().min()?;
         let len = self.own.as_ref().map_or(0, |own| own.envelope.as_bytes().len() as u64);
-        let spaced = self.sealed_ms.filter(|_| self.traffic < SHARE * len).map_or(0, |at| at + RECEIPT_SPACE_MS);
+        // It goes to a relay, and from there to everybody else.
+        let carried = len * (self.others.len() as u64 + 1);
+        let spaced = self.sealed_ms.filter(|_| self.traffic < SHARE * carried).map_or(0, |at| at + RECEIPT_SPACE_MS);
         Some(due.max(spaced))
     }
 

@@ -30,6 +30,36 @@ fn a_device_says_what_it_has_once_things_are_quiet_and_again_when_its_app_has_ap
     assert_eq!(said(net.says(0, 1)), Some((received, received, 0)));
 }
 
+/// In a minute in which every device pushes so many blobs every four seconds, what receipts are of all bytes, in
+/// thousandths, and how many there were for each device.
+fn share_of_receipts(devices: usize, relays: usize, blobs: usize) -> (u64, u64) {
+    let mut net = Story::new(devices, relays);
+    net.wait_ms(60_000);
+    let _ = net.carried();
+    let before = net.receipts();
+    for _ in 0..15 {
+        for device in 0..devices {
+            for _ in 0..blobs {
+                net.push(device);
+            }
+        }
+        net.wait_ms(4_000);
+    }
+    let (of_receipts, all) = net.carried();
+    (1_000 * of_receipts / all, (net.receipts() - before) / (devices * relays) as u64)
+}
+
+#[test]
+fn receipts_are_a_hundredth_of_what_is_carried_or_two_a_minute() {
+    for (devices, relays) in [(2, 1), (3, 3), (6, 1)] {
+        let (share, count) = share_of_receipts(devices, relays, 100);
+        assert!(share <= 10, "{share} thousandths with {devices} devices and {relays} relays");
+        assert!(count > 3, "{count} where much is carried, which is told of sooner");
+        let (_, count) = share_of_receipts(devices, relays, 1);
+        assert!((1..=3).contains(&count), "{count} with {devices} devices and {relays} relays that carry little");
+    }
+}
+
 #[test]
 fn where_an_own_blob_is_follows_from_what_relays_and_devices_say() {
     let mut net = Story::new(3, 3);

@@ -14,6 +14,19 @@ pub(crate) enum Frame {
     ToDevice(RelayMsg),
 }
 
+impl Frame {
+    /// Its bytes on the wire, and whether they are there for receipts alone.
+    pub(crate) fn carries(&self) -> (u64, bool) {
+        let (frame, is_receipt) = match self {
+            Self::ToRelay(message) => (message.to_frame(), matches!(message, DeviceMsg::Receipt(_))),
+            Self::ToDevice(message) => {
+                (message.to_frame(), matches!(message, RelayMsg::Receipts(_) | RelayMsg::ReceiptAck(_)))
+            }
+        };
+        (frame.len() as u64, is_receipt)
+    }
+}
+
 /// One connection between a device and a relay.
 #[derive(Debug)]
 pub(crate) struct Session {

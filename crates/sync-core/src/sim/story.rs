@@ -98,6 +98,16 @@ impl Story {
         check::at_rest(&self.0).unwrap_or_else(|violation| panic!("{violation}"));
     }
 
+    /// Bytes on all connections for receipts, and in all, since this was last asked; the first time nothing is counted yet.
+    pub fn carried(&mut self) -> (u64, u64) {
+        self.0.carried.replace((0, 0)).unwrap_or_default()
+    }
+
+    /// How many receipts were sent to relays so far, by all devices.
+    pub fn receipts(&self) -> u64 {
+        self.0.report.receipts
+    }
+
     /// The app on a device pushes a blob. Returns its number, by which [`Self::log`] shows it.
     pub fn push(&mut self, device: DeviceIndex) -> u64 {
         self.push_for(device, 0)

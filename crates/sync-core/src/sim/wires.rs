@@ -71,6 +71,11 @@ impl World {
             at = at.max(*last);
             *last = at;
         }
+        if let Some((of_receipts, all)) = &mut self.carried {
+            let (bytes, is_receipt) = frame.carries();
+            *all += bytes;
+            *of_receipts += if is_receipt { bytes } else { 0 };
+        }
         if doubled {
             self.later(at - self.now_ms + 1, Happening::Arrives { session: id, frame: frame.clone() });
         }

@@ -169,6 +169,8 @@ pub struct World {
     pub(super) removals: Removals,
     pub(super) outlaws: Vec<Outlaw>,
     pub(super) report: Report,
+    /// Bytes that were carried for receipts, and all, where they are counted: that takes its time.
+    pub(super) carried: Option<(u64, u64)>,
     /// Nothing goes wrong any more.
     pub(super) calm: bool,
     tokens: u64,
@@ -200,6 +202,7 @@ impl World {
             removals: Removals::default(),
             outlaws: Vec::new(),
             report: Report::default(),
+            carried: None,
             calm: false,
             tokens: 0,
             protections,
