@@ -38,7 +38,9 @@ impl Row {
     /// Beside this.
     pub(crate) fn beside(self, baseline: f64, what: &str) -> Self {
         let remark = if self.remark.is_empty() { format!("beside {what}") } else { self.remark };
-        Self { baseline: Some(baseline), ratio: Some(self.value / baseline), remark, ..self }
+        // What is printed as nothing has no multiples.
+        let ratio = (baseline.abs() >= 0.0005).then(|| self.value / baseline);
+        Self { baseline: Some(baseline), ratio, remark, ..self }
     }
 
     /// The ratio should be this or more.
@@ -136,7 +138,7 @@ fn cells(row: &Row) -> [String; 8] {
         figure(row.value),
         row.unit.to_owned(),
         number(row.baseline),
-        row.ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
+        number(row.ratio),
         row.bar.clone().unwrap_or_default(),
         ok.to_owned(),
         row.remark.clone(),
