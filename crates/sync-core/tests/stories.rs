@@ -179,6 +179,42 @@ fn a_relay_restored_from_a_copy_is_noticed_even_when_it_has_grown_past_what_was_
 }
 
 #[test]
+fn that_a_relay_lost_rows_outlasts_a_crash_though_they_are_there_again_by_then() {
+    let mut net = Story::new(3, 2);
+    net.copy_relay(0);
+    net.push(0);
+    net.wait_ms(20_000);
+    // What follows the first reads nowhere, and the second by the other relay alone.
+    net.cut(0, 1);
+    net.set_online(0, false);
+    net.cut(1, 0);
+    net.wait_ms(6_000);
+    let lost = net.push(2);
+    net.wait_ms(6_000);
+    assert!(net.log(1).contains(&lost));
+    net.die(2);
+    net.stop_relay(0);
+    net.restore_relay(0);
+    net.start_relay(0);
+    net.told(1);
+    net.mend(1, 0);
+    let regressed = |net: &mut Story| net.told(1).iter().any(|event| matches!(event, Event::RelayRegressed { .. }));
+    let noticed = (0..30_000).any(|_| {
+        net.wait_ms(1);
+        regressed(&mut net)
+    });
+    assert!(noticed);
+    net.crash(1);
+    net.set_online(1, false);
+    // All that the second had read there is there again.
+    net.set_online(0, true);
+    net.wait_ms(60_000);
+    assert_eq!(net.on_relay(0) + 1, net.on_relay(1));
+    net.rest();
+    assert_eq!(net.on_relay(0), net.on_relay(1));
+}
+
+#[test]
 fn what_expired_before_it_was_read_is_a_gap_and_what_follows_is_handed_out() {
     let mut net = Story::new(2, 1);
     net.set_online(1, false);

@@ -80,16 +80,16 @@ impl Engine {
         let regressed = link.welcomed(now, welcome.log_id, welcome.max_cursor, welcome.limits, holding);
         let (max_cursor, pending_count) = (welcome.max_cursor, welcome.pending_count);
         self.actions.push(Action::Emit(Event::Connected { relay, max_cursor, pending_count, limits }));
+        let told = self.links[index].pave();
         if regressed {
             // What this device has said to have read there is none of this log's.
             self.receipts.changed(now.mono_ms);
+            self.store_relay(index);
+        } else if !known || told {
+            self.note_relay(index);
         }
         if regressed && !was_moved {
             self.actions.push(Action::Emit(Event::RelayRegressed { relay }));
-        }
-        let told = self.links[index].pave();
-        if regressed || !known || told {
-            self.note_relay(index);
         }
         // Its log is read once it is clear that no snapshot saves that.
         self.offer_everything();
@@ -206,7 +206,7 @@ impl Engine {
             link.begin_log(log_id, holding);
         }
         self.receipts.changed(now.mono_ms);
-        self.note_relay(index);
+        self.store_relay(index);
         self.actions.push(Action::Emit(Event::RelayRegressed { relay }));
         let pull = self.links[index].pull(now);
         self.send(index, pull);
@@ -310,9 +310,19 @@ impl Engine {
     }
 
     pub(super) fn note_relay(&mut self, index: usize) {
+        let op = self.relay_as_it_is(index);
+        self.actions.extend(op.map(|op| Action::Note(vec![op])));
+    }
+
+    /// That a log lost rows is on the disk before anything else: by the time of another look it may have grown again, and
+    /// show nothing of that any more.
+    fn store_relay(&mut self, index: usize) {
+        let op = self.relay_as_it_is(index);
+        self.actions.extend(op.map(|op| Action::Store(vec![op])));
+    }
+
+    fn relay_as_it_is(&self, index: usize) -> Option<StoreOp> {
         let link = &self.links[index];
-        if let Some(state) = link.state.clone() {
-            self.actions.push(Action::Note(vec![StoreOp::Relay { relay: link.relay, state }]));
-        }
+        Some(StoreOp::Relay { relay: link.relay, state: link.state.clone()? })
     }
 }

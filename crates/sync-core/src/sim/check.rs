@@ -64,6 +64,15 @@ struct Unnoticed {
     head: u64,
 }
 
+/// Who can tell that a relay lost something.
+#[derive(Clone, Debug, Default)]
+struct Witnesses {
+    /// They had read on, or pushed, beyond what was left.
+    saw_more: BTreeSet<DeviceId>,
+    /// Those of them who have noticed, durably. The log may have grown again, row by row, to where the others know it.
+    noticed: BTreeSet<DeviceId>,
+}
+
 /// What really happened.
 #[derive(Debug, Default)]
 pub(super) struct Truth {
@@ -85,8 +94,8 @@ pub(super) struct Truth {
     pub(super) rude: bool,
     /// Relays that were wiped or restored, or lied.
     lossy: BTreeSet<RelayId>,
-    /// What a relay lost last, and who can tell: those that had read on, or pushed, beyond what was left.
-    lost: BTreeMap<(RelayId, BlobId), BTreeSet<DeviceId>>,
+    /// What a relay lost last.
+    lost: BTreeMap<(RelayId, BlobId), Witnesses>,
     /// Who has to notice which relay's loss: what they had read of it.
     unnoticed: BTreeMap<(DeviceId, RelayId), Unnoticed>,
     /// What each device, since its start, knows of the others' receipts: the count of the newest.
@@ -98,9 +107,20 @@ pub(super) struct Truth {
 }
 
 impl Truth {
-    /// What a device stores of others, others made.
-    pub(super) fn stored(&mut self, ops: &[StoreOp]) -> Result<(), Violation> {
+    /// What a device stores of others, others made; and that it begins anew with a log is how it knows that rows were lost.
+    pub(super) fn stored<'a>(
+        &mut self,
+        device: DeviceId,
+        ops: impl IntoIterator<Item = &'a StoreOp>,
+    ) -> Result<(), Violation> {
         for op in ops {
+            if let StoreOp::Relay { relay, state } = op
+                && state.pulled == RelayCursor::START
+            {
+                for witnesses in self.lost.iter_mut().filter_map(|((of, _), it)| (of == relay).then_some(it)) {
+                    witnesses.noticed.extend(witnesses.saw_more.get(&device));
+                }
+            }
             if let StoreOp::PutOwn(row) | StoreOp::Reseal(row) | StoreOp::Adopt { row, .. } = op {
                 self.made.insert(row.hash);
             }
@@ -225,12 +245,12 @@ impl Truth {
     /// A relay's log ends earlier now than it did, or is another one: whoever read further has to notice.
     pub(super) fn lost(&mut self, relay: &Relay, devices: &[Device]) {
         self.lossy.insert(relay.id);
-        let mut witnesses = BTreeSet::new();
+        let mut witnesses = Witnesses::default();
         for device in devices {
             let Some(state) = device.knows_of(&relay.id) else { continue };
             let head = relay.logs().find(|log| log.id == state.log_id).map_or(0, Log::head);
             if state.pulled.get() > head || state.mark.is_some_and(|(cursor, _)| cursor.get() > head) {
-                witnesses.insert(device.id);
+                witnesses.saw_more.insert(device.id);
             }
             if state.pulled.get() > head {
                 let unnoticed = Unnoticed { log_id: state.log_id, read: (state.pulled, state.run), head };
@@ -250,7 +270,8 @@ impl Truth {
     /// It does not any more: what it took there is gone, and the one it lied to has to notice.
     pub(super) fn turned_back(&mut self, relay: &Relay, device: DeviceId) {
         for blob_id in relay.gone() {
-            self.lost.insert((relay.id, *blob_id), BTreeSet::from([device]));
+            let witnesses = Witnesses { saw_more: BTreeSet::from([device]), ..Witnesses::default() };
+            self.lost.insert((relay.id, *blob_id), witnesses);
         }
     }
 
@@ -569,7 +590,7 @@ fn relays_are_full_again(world: &World) -> Result<(), Violation> {
                 let gone =
                     |id: &DeviceId| world.devices.iter().any(|device| device.id == *id && device.disk.is_gone(row));
                 let keeps = |id: &DeviceId| alive.contains(id) && !gone(id);
-                let can_tell = witnesses.is_none_or(|devices| devices.iter().any(keeps));
+                let can_tell = witnesses.is_none_or(|witnesses| witnesses.noticed.iter().any(keeps));
                 let owed = keeps(&row.sender) || (relay.ever_stored(&blob_id) && can_tell);
                 if owed && !log.ever_had(&blob_id) {
                     let what = format!("{:?} lacks {:?} {} ({:?})", relay.id, row.sender, row.seq, row.kind);

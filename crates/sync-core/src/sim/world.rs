@@ -584,7 +584,8 @@ impl World {
             self.crash(device);
             return Ok(());
         }
-        self.truth.stored(&ops)?;
+        let state = &self.devices[device];
+        self.truth.stored(state.id, state.notes.iter().chain(&ops))?;
         self.met(device, &ops);
         let state = &mut self.devices[device];
         let notes = std::mem::take(&mut state.notes);
