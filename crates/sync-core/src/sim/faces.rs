@@ -87,6 +87,11 @@ fn must_be_named(world: &World, device: usize, relay: usize) -> Result<(), Viola
     let is_settled = world.intact_session_since(state, relay).is_some_and(|since_ms| since_ms <= settled_ms);
     let status = engine.status();
     let Some(known) = status.relays.iter().find(|known| known.relay == relay.id) else { return Ok(()) };
+    // What it read was another log, if this one was put back since: that is what it has to notice then.
+    let reads_this = state.knows_of(&relay.id).is_some_and(|own| log.run_at(own.pulled.get()) == Some(own.run));
+    if !reads_this {
+        return Ok(());
+    }
     let heard = world.truth.heads.iter();
     for ((_, _, other, _), Heard { head, at_ms }) in
         heard.filter(|((reader, boot, _, of), _)| (*reader, *boot, *of) == (device, state.boot, relay.id))
