@@ -3,7 +3,7 @@
 import { type BlobState, type Device, ERROR_CODES, type Relay, type Repaired, SyncError } from 'tauri-plugin-sync-api'
 import { expect, test } from 'vitest'
 
-import { copyWords, diskSentence, errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, repairedWords, seenWords, sizeWords, statusSentence, whereSentence } from '../src/sync/words.js'
+import { contradictedSentences, copyWords, diskSentence, errorSentence, findingWords, forgetfulSentence, hasWords, relaySentence, remaining, repairedWords, seenWords, sizeWords, statusSentence, whereSentence } from '../src/sync/words.js'
 import { status } from './support/plugin.js'
 
 test.each([...ERROR_CODES])('%s is a sentence', (code) => {
@@ -38,6 +38,9 @@ test('a relay that shows two devices different things is named', () => {
   expect(relaySentence({ ...relay, contradictions: [withheld] })).toContain('shows this device less than')
   const forked = { ...withheld, kind: 'forked' } as const
   expect(relaySentence({ ...relay, contradictions: [withheld, forked] })).toContain('something else than')
+  const other = { ...relay, relayId: 's', contradictions: [withheld] }
+  expect(contradictedSentences([{ ...relay, contradictions: [] }, other])).toEqual([expect.stringMatching(/^Relay 2 shows this device less than/)])
+  expect(contradictedSentences([other])).toEqual([expect.stringMatching(/^The relay shows/)])
 })
 
 test('how much room sync takes, in a unit that fits', () => {

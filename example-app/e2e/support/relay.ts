@@ -1,6 +1,6 @@
 /** The real relay, on ports of its own. */
 
-import { mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { RELAY } from './built.js'
@@ -62,6 +62,23 @@ export class Relay {
     for (const file of readdirSync(this.#data)) {
       if (file.includes('.db')) rmSync(join(this.#data, file))
     }
+  }
+
+  /** Puts all it has aside, as an operator does who makes a copy. */
+  async copy(): Promise<string> {
+    await this.stop()
+    const copy = `${this.#data}-copy`
+    cpSync(this.#data, copy, { recursive: true })
+    await this.start()
+    return copy
+  }
+
+  /** Goes back to a copy. */
+  async restore(copy: string): Promise<void> {
+    await this.stop()
+    rmSync(this.#data, { recursive: true })
+    cpSync(copy, this.#data, { recursive: true })
+    await this.start()
   }
 
   /** It goes on running, and does nothing any more. */

@@ -75,18 +75,31 @@ function listed(names: string[]): string {
 /** What is wrong with a relay, if anything is. */
 export function relaySentence({ problem, refilling, contradictions }: Relay): string | undefined {
   if (problem) return errorSentence(new SyncError(problem, PROBLEMS[problem] ?? 'The relay cannot be used right now.'))
-  if (contradictions.length > 0) {
-    const less = contradictions.every(({ kind }) => kind === 'withheld')
-    return `The relay shows this device ${less ? 'less' : 'something else'} than another of yours has read there. It was restored from an old copy, or it does not tell the truth: ask its operator, or use another relay.`
-  }
+  if (contradictions.length > 0) return contradictedSentence('The relay', contradictions)
   return refilling ? 'The relay lacks some of what it should have; this device looks what, and gives it.' : undefined
+}
+
+function contradictedSentence(name: string, contradictions: Relay['contradictions']): string {
+  const less = contradictions.every(({ kind }) => kind === 'withheld')
+  return `${name} shows this device ${less ? 'less' : 'something else'} than another of yours has read there. It was restored from an old copy, or it does not tell the truth: ask its operator, or use another relay.`
+}
+
+/** What relays show this device that they showed another otherwise, a sentence for each of them. */
+export function contradictedSentences(relays: Relay[]): string[] {
+  const lying = relays.filter(({ contradictions }) => contradictions.length > 0)
+  return lying.map(({ relayId, contradictions }) => contradictedSentence(relayName(relayId, relays), contradictions))
+}
+
+/** What a person knows a relay by: its place in the settings, if there are several. */
+function relayName(relayId: string, relays: Relay[]): string {
+  const index = relays.findIndex((relay) => relay.relayId === relayId)
+  return relays.length > 1 && index >= 0 ? `Relay ${index + 1}` : 'The relay'
 }
 
 /** That a relay had lost something, and what became of it. */
 export function forgetfulSentence(relayId: string, relays: Relay[]): string {
-  const index = relays.findIndex((relay) => relay.relayId === relayId)
-  const name = relays.length > 1 && index >= 0 ? `Relay ${index + 1}` : 'The relay'
-  const done = relays[index]?.refilling === false
+  const name = relayName(relayId, relays)
+  const done = relays.find((relay) => relay.relayId === relayId)?.refilling === false
   return `${name} had lost notes that it kept for your devices. This device ${done ? 'has given back' : 'is giving back'} all it has.`
 }
 
