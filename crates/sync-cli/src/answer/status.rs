@@ -77,7 +77,13 @@ impl Contradiction {
 
 impl Display for Contradiction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} has read another log there, up to {}", self.kind, short(&self.device_id), self.cursor)
+        let (kind, device, cursor) = (self.kind, short(&self.device_id), self.cursor);
+        match kind {
+            "withheld" => {
+                write!(f, "{kind}: {device} has read as far as {cursor} there, and this device is not shown that")
+            }
+            _ => write!(f, "{kind}: {device} has read something else there, up to {cursor}"),
+        }
     }
 }
 
