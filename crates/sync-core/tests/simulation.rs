@@ -113,6 +113,17 @@ fn outlaws_that_found_something_stay_clean() {
     }
 }
 
+/// The same of several relays: a relay's loss that was noticed and forgotten in a crash, and a check that held against a relay
+/// what was restored since.
+#[test]
+fn several_relays_that_found_something_stay_clean() {
+    for seed in [18_623, 34_818] {
+        if let Err(violation) = sim::run(Plan::several(seed)) {
+            panic!("{violation}\nreplay it with: cargo xtask sim 1 --several --seed {seed}");
+        }
+    }
+}
+
 /// The same of quarrels: a key of somebody who had not heard of a removal, and handed it to the removed device after others
 /// who had heard sealed under it, and a check that asked for too much of who took that removal to be void.
 #[test]
