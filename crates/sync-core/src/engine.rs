@@ -568,7 +568,9 @@ impl Engine {
         let was_live = link.is_live();
         link.lost(now, reason, &mut self.context.rng);
         if self.context.am_removed() {
+            // By then what it was told under a key is old, and it asks by all of them.
             link.rest_until(now.mono_ms + self.removed_retry_ms);
+            link.asked_removed.clear();
         }
         if was_live {
             let relay = link.relay;

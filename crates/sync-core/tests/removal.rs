@@ -164,6 +164,29 @@ fn who_removed_each_other_end_in_one_group_whoever_comes_late() {
     }
 }
 
+/// What it was told under one key before it could ask by the others is old by the time that it asks again.
+#[test]
+fn who_is_removed_by_mistake_and_could_not_ask_on_asks_by_all_of_its_keys_the_next_time() {
+    let mut net = Story::new(4, 1);
+    net.rotate(0);
+    net.rest();
+    net.rotate(0);
+    net.rest();
+    net.cut(0, 0);
+    net.remove(0, 3, true);
+    net.wait_ms(6_000);
+    net.remove(3, 1, true);
+    while !net.status(1).removed {
+        net.wait_ms(1);
+    }
+    net.stop_relay(0);
+    net.wait_ms(60_000);
+    net.start_relay(0);
+    net.rest();
+    net.wait_ms(700_000);
+    assert!(!net.status(1).removed && net.counts(0, 1) && !net.counts(2, 3));
+}
+
 /// One member lets somebody in and removes it again, and another is away and makes keys meanwhile. That one hears of the
 /// newcomer first, and hands on to it what it has: nothing of what those seal who know better.
 #[test]

@@ -234,9 +234,10 @@ impl Engine {
     /// a commit that is void may reach it before that which makes it void: so it asks by its other keys, those that it has
     /// just learnt among them, and all over again after a while, ever more rarely.
     pub(super) fn rest(&mut self, now: Now, index: usize) {
+        let mut asked = std::mem::take(&mut self.links[index].asked_removed);
+        asked.extend(self.links[index].greeted_under);
         self.disconnect(now, index, Some(ErrorCode::Removed));
-        let asked = self.links[index].greeted_under;
-        self.links[index].asked_removed.extend(asked);
+        self.links[index].asked_removed = asked;
         let more = self.asks_next_by(index).is_some();
         let link = &mut self.links[index];
         let pauses = link.asked_removed.len().is_multiple_of(REMOVED_ASKS_MAX);
