@@ -78,8 +78,9 @@ pub(crate) struct Compared {
     /// The runs at the rows that were read last, and the last of those rows.
     trail: VecDeque<Run>,
     trail_end: RelayCursor,
-    /// Since when this device has read everything that the relay names, and somebody has read more.
-    since_ms: Option<u64>,
+    /// Of each of those, a row that it has read and the relay does not name, and since when. It stays that row until the
+    /// relay names it, whatever else is read meanwhile: one that is only late is not late with any row for long.
+    missing: BTreeMap<DeviceId, (RelayCursor, u64)>,
     protections: Protections,
 }
 
@@ -135,27 +136,33 @@ impl Compared {
         news
     }
 
-    /// Everything that the relay names is read, or not. A relay that is late with its rows has some time.
-    pub(crate) fn wait(&mut self, now_ms: u64, caught_up: bool) {
-        if self.ahead.is_empty() || !caught_up {
-            self.since_ms = None;
-        } else {
-            self.since_ms.get_or_insert(now_ms);
+    /// How far the relay says that its log goes, if it is connected. One that is late with its rows has some time.
+    pub(crate) fn wait(&mut self, now_ms: u64, end: Option<RelayCursor>) {
+        let is_unnamed = |cursor: &RelayCursor| end.is_some_and(|end| *cursor > end);
+        let unnamed = self.ahead.keys().filter(|(cursor, _)| is_unnamed(cursor));
+        let unnamed: BTreeMap<_, _> = unnamed.map(|(cursor, device)| (*device, *cursor)).collect();
+        self.missing.retain(|device, (cursor, _)| unnamed.contains_key(device) && is_unnamed(cursor));
+        for (device, cursor) in unnamed {
+            self.missing.entry(device).or_insert((cursor, now_ms));
         }
     }
 
     /// When [`Self::withheld`] has something to say.
     pub(crate) fn due_ms(&self, state: Option<&RelayState>) -> Option<u64> {
-        let since = self.since_ms.filter(|_| self.protections.hold(Protection::WithheldNamed))?;
         let known =
             |device: &DeviceId| state.is_some_and(|state| of(state, device).is_some_and(|it| it.ours.is_none()));
-        self.ahead.keys().any(|(_, device)| !known(device)).then_some(since + WITHHELD_MS)
+        if !self.protections.hold(Protection::WithheldNamed) || self.missing.keys().all(known) {
+            return None;
+        }
+        self.missing.values().map(|(_, since_ms)| since_ms + WITHHELD_MS).min()
     }
 
-    /// The relay's log ends before what others have read of it. Whether that is news.
+    /// The relay's log ends before what others have read of it. Whether that is news. Where one row is withheld, so is every
+    /// other beyond the end, however long that has been missing.
     pub(crate) fn withheld(&mut self, state: &mut RelayState) -> bool {
         let mut news = false;
-        for ((cursor, device), theirs) in &self.ahead {
+        let missing = |((_, device), _): &(&(RelayCursor, DeviceId), &Run)| self.missing.contains_key(device);
+        for ((cursor, device), theirs) in self.ahead.iter().filter(missing) {
             news |= of(state, device).is_none_or(|known| known.ours.is_some());
             put(state, Contradiction { device: *device, cursor: *cursor, theirs: *theirs, ours: None });
         }
@@ -263,20 +270,43 @@ mod tests {
 
     #[test]
     fn an_end_is_withheld_after_a_while_and_of_who_counts() {
+        let end = |cursor| Some(RelayCursor::new(cursor));
         let (mut compared, mut state) = reader(3);
         compared.hear(DEVICE, &head(5, run(5)), &mut state);
-        compared.wait(1_000, false);
-        assert_eq!(compared.due_ms(Some(&state)), None, "something is still to be read");
-        compared.wait(2_000, true);
-        compared.wait(3_000, true);
+        compared.wait(500, None);
+        compared.wait(1_000, end(5));
+        assert_eq!(compared.due_ms(Some(&state)), None, "it is named, and still to be read");
+        compared.wait(2_000, end(3));
+        compared.wait(3_000, end(3));
         assert_eq!(compared.due_ms(Some(&state)), Some(2_000 + WITHHELD_MS));
         assert!(compared.withheld(&mut state));
         assert_eq!((state.contradictions[0].kind(), compared.due_ms(Some(&state))), ("withheld", None));
 
-        let (mut compared, state) = reader(3);
-        compared.hear(DEVICE, &head(5, run(5)), &mut state.clone());
-        compared.wait(2_000, true);
+        let (mut compared, mut state) = reader(3);
+        compared.hear(DEVICE, &head(5, run(5)), &mut state);
+        compared.wait(2_000, end(3));
         compared.forget(|device| *device == DEVICE);
+        compared.wait(3_000, end(3));
         assert_eq!(compared.due_ms(Some(&state)), None);
+    }
+
+    #[test]
+    fn a_log_that_grows_does_not_excuse_the_row_that_is_missing_and_one_that_is_late_is_no_liar() {
+        let (mut compared, mut state) = reader(3);
+        for (now_ms, end) in [(1_000, 3), (11_000, 4), (21_000, 5)] {
+            compared.hear(DEVICE, &head(10 + end, run(10 + end)), &mut state);
+            compared.wait(now_ms, Some(RelayCursor::new(end)));
+            assert_eq!(compared.due_ms(Some(&state)), Some(1_000 + WITHHELD_MS), "row 13 is missing since then");
+        }
+        assert!(compared.withheld(&mut state));
+        assert_eq!(state.contradictions[0].cursor, RelayCursor::new(15), "the last that it is known to have read");
+
+        let (mut compared, mut state) = reader(3);
+        for now_ms in (0..WITHHELD_MS * 3).step_by(1_000) {
+            let end = 3 + now_ms / 1_000;
+            compared.hear(DEVICE, &head(end + 2, run(end + 2)), &mut state);
+            compared.wait(now_ms, Some(RelayCursor::new(end)));
+            assert!(compared.due_ms(Some(&state)).is_none_or(|due_ms| due_ms > now_ms), "always two rows behind");
+        }
     }
 }

@@ -290,7 +290,7 @@ impl Link {
         self.features = 0;
         self.forget_snapshots();
         self.heads_due = true;
-        self.compared.wait(now.mono_ms, false);
+        self.compared.wait(now.mono_ms, None);
         self.receipt = (Seq::START, 0);
         self.receipt_again_ms = None;
         self.acked_ahead = Ranges::default();
@@ -326,9 +326,10 @@ impl Link {
             .min()
     }
 
-    /// Something came from the relay: it lives.
-    pub(crate) fn heard(&mut self, now: Now) {
-        self.owed_since_ms = self.owes().then_some(now.mono_ms);
+    /// Something came from the relay: it lives, and if that was asked for, it has more time for the rest.
+    pub(crate) fn heard(&mut self, now: Now, is_answer: bool) {
+        let since_ms = self.owed_since_ms.filter(|_| !is_answer).unwrap_or(now.mono_ms);
+        self.owed_since_ms = self.owes().then_some(since_ms);
     }
 
     fn owes(&self) -> bool {

@@ -4,8 +4,8 @@ use rand_core::Rng;
 
 /// Opening a connection and being welcomed, each.
 pub(crate) const CONNECT_MS: u64 = 5_000;
-/// A relay that owes an answer and says nothing for this long is given up. The transport notices a dead one much
-/// sooner; this is for one that lives and is stuck, and leaves a slow link time for the largest message.
+/// A relay that owes an answer and gives none for this long is given up, whatever else it says. The transport notices
+/// a dead one much sooner; this is for one that lives and is stuck, and leaves a slow link time for the largest message.
 pub(crate) const SILENCE_MS: u64 = 60_000;
 /// A relay that is out of room, or refuses for a reason of its own, is asked again after this.
 pub(crate) const REFUSED_RETRY_MS: u64 = 30_000;

@@ -4,6 +4,7 @@ use sync_core::{
     Badge, Event,
     sim::{RelayIndex, Story},
 };
+use sync_types::ErrorCode;
 
 fn is_named(event: &Event) -> bool {
     matches!(event, Event::RelayContradicted { .. })
@@ -72,6 +73,27 @@ fn a_row_that_is_missing_in_the_middle_is_named() {
     net.push(1);
     net.wait_ms(90_000);
     assert_eq!(net.contradicted(1, LIAR), [(0, "forked")]);
+}
+
+/// Such a one has to come up with its log, or it could hold that back for ever and never be found out.
+#[test]
+fn a_relay_that_tells_everything_but_its_log_is_taken_for_a_silent_one() {
+    let mut net = Story::new(3, 2);
+    net.set_online(1, false);
+    net.wait_ms(6_000);
+    net.mute_relay(LIAR, true);
+    net.set_online(1, true);
+    for round in 0..9 {
+        net.push(0);
+        net.set_online(2, round % 2 == 0); // Which everybody is told.
+        net.wait_ms(10_000);
+    }
+    let silent = |event: &Event| matches!(event, Event::Disconnected { reason: Some(ErrorCode::TimedOut), .. });
+    assert_eq!(net.told(1).iter().filter(|event| silent(event)).count(), 1);
+    assert_eq!(net.log(1).len(), 9, "the other relay has it all");
+    net.mute_relay(LIAR, false);
+    net.rest();
+    assert_eq!(net.badge(1), Badge::Synced);
 }
 
 #[test]

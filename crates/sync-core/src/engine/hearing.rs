@@ -29,6 +29,11 @@ impl Engine {
             self.disconnect(now, index, Some(ErrorCode::Malformed));
             return;
         }
+        // What others do is told unasked, and by a relay that is stuck with an answer as well.
+        let is_answer = !matches!(
+            message,
+            RelayMsg::Presence(_) | RelayMsg::Notify(_) | RelayMsg::Receipts(_) | RelayMsg::Snapshots(_)
+        );
         match message {
             RelayMsg::Welcome(welcome) => self.welcome(now, index, welcome),
             RelayMsg::PushAck(ack) => self.push_ack(index, ack),
@@ -49,7 +54,7 @@ impl Engine {
             RelayMsg::Snapshots(snapshots) => self.hear_snapshots(index, snapshots.manifests),
             RelayMsg::SnapshotAck(ack) => self.snapshot_acked(index, ack.id),
         }
-        self.links[index].heard(now);
+        self.links[index].heard(now, is_answer);
         self.pump(now);
     }
 

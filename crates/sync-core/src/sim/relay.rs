@@ -79,6 +79,8 @@ pub(crate) struct Relay {
     pub(crate) dropped_unread: bool,
     /// It knows no receipts.
     pub(crate) old: bool,
+    /// It answers nobody who asks for its log.
+    pub(crate) mute: bool,
     disk: Database,
     copies: Vec<Database>,
     /// What it shows to devices that it lies to.
@@ -110,6 +112,7 @@ impl Relay {
             lagging: false,
             dropped_unread: false,
             old,
+            mute: false,
             disk: Database::default(),
             copies: Vec::new(),
             faces: BTreeMap::new(),
@@ -307,6 +310,7 @@ impl Relay {
                 self.pending.push((session, push));
                 Vec::new()
             }
+            DeviceMsg::Pull(_) if self.mute => Vec::new(),
             DeviceMsg::Pull(pull) => self.pull(session, &pull),
             DeviceMsg::Ack(ack) => {
                 let head = state.group.and_then(|group| self.disk.logs.get(&group)).map_or(0, Log::head);

@@ -302,6 +302,11 @@ impl Story {
         named.map(|named| (device(named.device), named.kind())).collect()
     }
 
+    /// The relay answers nobody who asks for its log, and is there for everything else; or is well again.
+    pub fn mute_relay(&mut self, relay: RelayIndex, mute: bool) {
+        self.0.relays[relay].mute = mute;
+    }
+
     /// The relay takes no new envelopes for want of room, or does again.
     pub fn fill_relay(&mut self, relay: RelayIndex, full: bool) {
         self.0.relays[relay].full = if full { 1_000 } else { 0 };
