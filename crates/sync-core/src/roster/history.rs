@@ -19,14 +19,17 @@
 //!
 //! Invariant: parents stand before their children.
 
+mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use sync_types::{
     DeviceId, KeyId,
-    limits::{COMMIT_PARENTS_MAX, COMMITS_MAX, COMMITS_VOID_MAX, COMMITS_WAITING_MAX},
+    limits::{COMMIT_PARENTS_MAX, COMMITS_MAX, COMMITS_VOID_MAX},
 };
 
+use self::waiting::Waiting;
 use super::{
     Commit, Cutoff, EntryHash, RosterError,
     family::{Family, Rank},
@@ -89,7 +92,7 @@ pub(crate) struct History {
     nodes: Vec<Node>,
     places: BTreeMap<EntryHash, usize>,
     /// Those whose parents, or the entries of whose committer or of whom it counts, have not come yet.
-    waiting: BTreeMap<EntryHash, (Commit, Bytes)>,
+    waiting: Waiting,
     verdict: Verdict,
 }
 
@@ -123,30 +126,22 @@ impl History {
             (node.commit, node.payload) = (commit, payload);
             return Ok(Taken::Filled);
         }
-        if self.waiting.contains_key(&commit.hash) {
+        if self.waiting.contains(&commit.hash) {
             return Ok(Taken::Known);
         }
-        if self.is_ready(&commit, family) {
+        if is_ready(&commit, &self.places, family) {
             self.insert(commit, payload, family, &is_member)?;
             self.settle(family, &is_member);
             return Ok(Taken::Yes);
         }
-        let others = self.waiting.values().filter(|(waits, _)| !is_member(&waits.committer)).count();
-        let crowded = !is_member(&commit.committer) && others >= COMMITS_WAITING_MAX / 2;
-        if crowded || self.waiting.len() >= COMMITS_WAITING_MAX {
-            return Err(RosterError::Full);
-        }
-        self.waiting.insert(commit.hash, (commit, payload));
+        self.waiting.add(commit, payload, is_member)?;
         Ok(Taken::Waiting)
     }
 
     /// Takes what waited, now that there is more to build on. Whether there was anything.
     pub(super) fn settle(&mut self, family: &Family<'_>, is_member: &impl Fn(&DeviceId) -> bool) -> bool {
         let mut any = false;
-        while let Some(hash) =
-            self.waiting.iter().find(|(_, (commit, _))| self.is_ready(commit, family)).map(|(h, _)| *h)
-        {
-            let (commit, payload) = self.waiting.remove(&hash).expect("just found");
+        while let Some((commit, payload)) = self.waiting.take(|commit| is_ready(commit, &self.places, family)) {
             any |= self.insert(commit, payload, family, is_member).is_ok();
         }
         any
@@ -190,13 +185,6 @@ impl History {
         kept
     }
 
-    /// Whether everything is here that a commit names but whom it removes. A device that nobody can say how it came in is
-    /// owed a box that nobody can make.
-    fn is_ready(&self, commit: &Commit, family: &Family<'_>) -> bool {
-        commit.parents.iter().all(|parent| self.places.contains_key(parent))
-            && commit.remaining.iter().chain([&commit.committer]).all(|device| family.rank(device).is_some())
-    }
-
     fn insert(
         &mut self,
         commit: Commit,
@@ -223,8 +211,7 @@ impl History {
         let shares = |other: &DeviceId| *other == committer || (!is_member(other) && !is_member(&committer));
         let void = self.verdict.void.iter().filter(|place| shares(&self.nodes[*place].commit.committer)).count();
         // One that a member's commit builds on is kept in any case.
-        let mut builds = self.waiting.values().filter(|(commit, _)| is_member(&commit.committer));
-        let is_needed = builds.any(|(commit, _)| commit.parents.contains(&hash));
+        let is_needed = self.waiting.has_child_of(&hash, is_member);
         if self.verdict.void.contains(place) && void > COMMITS_VOID_MAX && !is_needed {
             self.nodes.pop();
             self.places.remove(&hash);
@@ -595,6 +582,13 @@ impl History {
             .map(|place| &self.nodes[place].commit)
             .find(|commit| commit.key.is_some())
     }
+}
+
+/// Whether everything is here that a commit names but whom it removes. A device that nobody can say how it came in is
+/// owed a box that nobody can make.
+fn is_ready(commit: &Commit, places: &BTreeMap<EntryHash, usize>, family: &Family<'_>) -> bool {
+    commit.parents.iter().all(|parent| places.contains_key(parent))
+        && commit.remaining.iter().chain([&commit.committer]).all(|device| family.rank(device).is_some())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
-use sync_types::{BlobHash, Seq};
+use sync_types::{BlobHash, Seq, limits::COMMITS_WAITING_MAX};
 
 use super::*;
 use crate::{
@@ -360,6 +360,26 @@ fn half_the_room_for_what_waits_is_for_members() {
     assert_eq!(roster.apply(one_more), Err(RosterError::Full));
     let members = net.commit(2, &[&missing], &[], &[0, 2, 3]);
     assert_eq!(roster.apply(members), Ok(Change::Waiting));
+}
+
+/// What it left before anybody had heard of its removal takes no more room than what it leaves after.
+#[test]
+fn whoever_fills_the_room_for_what_waits_keeps_no_other_member_out() {
+    let mut net = Group::new(4);
+    let missing = net.commit(0, &[], &[], &[0, 1, 2, 3]);
+    let removal = net.commit(0, &[], &[(1, 5)], &[0, 2, 3]);
+    let by_another = net.commit(2, &[&missing], &[], &[0, 2, 3]);
+    let by_a_third = net.commit(3, &[&missing], &[], &[0, 2, 3]);
+    let mut roster = net.roster(&[]);
+    for number in 0..COMMITS_WAITING_MAX {
+        let waits = net.commit(1, &[&missing], &[(2, number as u64)], &[0, 1]);
+        assert_eq!(roster.apply(waits), Ok(Change::Waiting), "{number}");
+    }
+    assert_eq!(roster.apply(by_another), Ok(Change::Waiting), "while it is a member");
+    assert_eq!(roster.apply(removal), Ok(Change::Committed));
+    assert_eq!(roster.apply(by_a_third), Ok(Change::Waiting), "and after");
+    let one_more = net.commit(1, &[&missing], &[(2, 1_000)], &[0, 1]);
+    assert_eq!(roster.apply(one_more), Err(RosterError::Full));
 }
 
 /// One that is removed grinds entries for itself until one is lower than that of whoever removed it: signed by itself's
