@@ -78,9 +78,14 @@ pub(crate) struct Compared {
     /// The runs at the rows that were read last, and the last of those rows.
     trail: VecDeque<Run>,
     trail_end: RelayCursor,
-    /// Of each of those, a row that it has read and the relay does not name, and since when. It stays that row until the
-    /// relay names it, whatever else is read meanwhile: one that is only late is not late with any row for long.
+    /// Of each of those, a row that it has read and the relay does not name, and how long this device had waited when it
+    /// heard of it. It stays that row until the relay names it, whatever else is read meanwhile: one that is only late is
+    /// not late with any row for long.
     missing: BTreeMap<DeviceId, (RelayCursor, u64)>,
+    /// How long this device has waited for more in all, with everything read that the relay names. What it is still to
+    /// be sent may be long on its way over a slow link, and is no silence.
+    waited_ms: u64,
+    waits_since_ms: Option<u64>,
     protections: Protections,
 }
 
@@ -136,14 +141,23 @@ impl Compared {
         news
     }
 
-    /// How far the relay says that its log goes, if it is connected. One that is late with its rows has some time.
-    pub(crate) fn wait(&mut self, now_ms: u64, end: Option<RelayCursor>) {
-        let is_unnamed = |cursor: &RelayCursor| end.is_some_and(|end| *cursor > end);
+    /// How far the relay says that its log goes, and whether all of that is read here.
+    pub(crate) fn wait(&mut self, now_ms: u64, end: RelayCursor, caught_up: bool) {
+        let is_unnamed = |cursor: &RelayCursor| *cursor > end;
         let unnamed = self.ahead.keys().filter(|(cursor, _)| is_unnamed(cursor));
         let unnamed: BTreeMap<_, _> = unnamed.map(|(cursor, device)| (*device, *cursor)).collect();
+        self.pause(now_ms);
         self.missing.retain(|device, (cursor, _)| unnamed.contains_key(device) && is_unnamed(cursor));
         for (device, cursor) in unnamed {
-            self.missing.entry(device).or_insert((cursor, now_ms));
+            self.missing.entry(device).or_insert((cursor, self.waited_ms));
+        }
+        self.waits_since_ms = caught_up.then_some(now_ms);
+    }
+
+    /// Nothing is waited for, until [`Self::wait`] says so again.
+    pub(crate) fn pause(&mut self, now_ms: u64) {
+        if let Some(since_ms) = self.waits_since_ms.take() {
+            self.waited_ms += now_ms.saturating_sub(since_ms);
         }
     }
 
@@ -151,10 +165,9 @@ impl Compared {
     pub(crate) fn due_ms(&self, state: Option<&RelayState>) -> Option<u64> {
         let known =
             |device: &DeviceId| state.is_some_and(|state| of(state, device).is_some_and(|it| it.ours.is_none()));
-        if !self.protections.hold(Protection::WithheldNamed) || self.missing.keys().all(known) {
-            return None;
-        }
-        self.missing.values().map(|(_, since_ms)| since_ms + WITHHELD_MS).min()
+        let since_ms = self.waits_since_ms.filter(|_| self.protections.hold(Protection::WithheldNamed))?;
+        let first = self.missing.values().map(|(_, waited_ms)| waited_ms + WITHHELD_MS).min()?;
+        (!self.missing.keys().all(known)).then(|| since_ms + first.saturating_sub(self.waited_ms))
     }
 
     /// The relay's log ends before what others have read of it. Whether that is news. Where one row is withheld, so is every
@@ -270,24 +283,38 @@ mod tests {
 
     #[test]
     fn an_end_is_withheld_after_a_while_and_of_who_counts() {
-        let end = |cursor| Some(RelayCursor::new(cursor));
+        let end = RelayCursor::new;
         let (mut compared, mut state) = reader(3);
         compared.hear(DEVICE, &head(5, run(5)), &mut state);
-        compared.wait(500, None);
-        compared.wait(1_000, end(5));
+        compared.wait(1_000, end(5), false);
         assert_eq!(compared.due_ms(Some(&state)), None, "it is named, and still to be read");
-        compared.wait(2_000, end(3));
-        compared.wait(3_000, end(3));
+        compared.wait(2_000, end(3), true);
+        compared.wait(3_000, end(3), true);
         assert_eq!(compared.due_ms(Some(&state)), Some(2_000 + WITHHELD_MS));
         assert!(compared.withheld(&mut state));
         assert_eq!((state.contradictions[0].kind(), compared.due_ms(Some(&state))), ("withheld", None));
 
         let (mut compared, mut state) = reader(3);
         compared.hear(DEVICE, &head(5, run(5)), &mut state);
-        compared.wait(2_000, end(3));
+        compared.wait(2_000, end(3), true);
         compared.forget(|device| *device == DEVICE);
-        compared.wait(3_000, end(3));
+        compared.wait(3_000, end(3), true);
         assert_eq!(compared.due_ms(Some(&state)), None);
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_not_withheld_and_stops_the_clock_but_does_not_set_it_back() {
+        let (mut compared, mut state) = reader(3);
+        compared.hear(DEVICE, &head(9, run(9)), &mut state);
+        compared.wait(1_000, RelayCursor::new(3), true);
+        compared.wait(11_000, RelayCursor::new(5), false);
+        assert_eq!(compared.due_ms(Some(&state)), None);
+        compared.wait(81_000, RelayCursor::new(5), true);
+        assert_eq!(compared.due_ms(Some(&state)), Some(71_000 + WITHHELD_MS), "ten seconds were waited before");
+        compared.pause(82_000);
+        assert_eq!(compared.due_ms(Some(&state)), None);
+        compared.wait(99_000, RelayCursor::new(5), true);
+        assert_eq!(compared.due_ms(Some(&state)), Some(88_000 + WITHHELD_MS), "and one more");
     }
 
     #[test]
@@ -295,7 +322,7 @@ mod tests {
         let (mut compared, mut state) = reader(3);
         for (now_ms, end) in [(1_000, 3), (11_000, 4), (21_000, 5)] {
             compared.hear(DEVICE, &head(10 + end, run(10 + end)), &mut state);
-            compared.wait(now_ms, Some(RelayCursor::new(end)));
+            compared.wait(now_ms, RelayCursor::new(end), true);
             assert_eq!(compared.due_ms(Some(&state)), Some(1_000 + WITHHELD_MS), "row 13 is missing since then");
         }
         assert!(compared.withheld(&mut state));
@@ -305,7 +332,7 @@ mod tests {
         for now_ms in (0..WITHHELD_MS * 3).step_by(1_000) {
             let end = 3 + now_ms / 1_000;
             compared.hear(DEVICE, &head(end + 2, run(end + 2)), &mut state);
-            compared.wait(now_ms, Some(RelayCursor::new(end)));
+            compared.wait(now_ms, RelayCursor::new(end), true);
             assert!(compared.due_ms(Some(&state)).is_none_or(|due_ms| due_ms > now_ms), "always two rows behind");
         }
     }

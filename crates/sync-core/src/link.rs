@@ -290,7 +290,7 @@ impl Link {
         self.features = 0;
         self.forget_snapshots();
         self.heads_due = true;
-        self.compared.wait(now.mono_ms, None);
+        self.compared.pause(now.mono_ms);
         self.receipt = (Seq::START, 0);
         self.receipt_again_ms = None;
         self.acked_ahead = Ranges::default();

@@ -72,8 +72,11 @@ impl Link {
     /// Looks whether others who count have read more than the relay has shown for a while.
     pub(crate) fn look_ahead(&mut self, now: Now, is_member: impl Fn(&DeviceId) -> bool) -> bool {
         self.compared.forget(|device| !is_member(device));
-        let end = Some(self.max_cursor).filter(|_| self.is_live() && self.page_seen);
-        self.compared.wait(now.mono_ms, end);
+        if self.is_live() && self.page_seen {
+            self.compared.wait(now.mono_ms, self.max_cursor, self.is_caught_up());
+        } else {
+            self.compared.pause(now.mono_ms);
+        }
         let is_due = self.compared.due_ms(self.state.as_ref()).is_some_and(|due| now.mono_ms >= due);
         is_due && self.state.as_mut().is_some_and(|state| self.compared.withheld(state))
     }
