@@ -45,7 +45,7 @@ use crate::{
     sightings::Sightings,
     snapshots::{After, Snapshots},
     status::Badge,
-    timing::REMOVED_RETRY_MS,
+    timing::{REMOVED_ASKS_MAX, REMOVED_RETRY_MS},
 };
 
 /// Envelope bytes asked for at a time when what is to be sent has to be read first.
@@ -568,9 +568,10 @@ impl Engine {
         let was_live = link.is_live();
         link.lost(now, reason, &mut self.context.rng);
         if self.context.am_removed() {
-            // By then what it was told under a key is old, and it asks by all of them.
+            // By then what it was told by these keys is old.
             link.rest_until(now.mono_ms + self.removed_retry_ms);
-            link.asked_removed.clear();
+            let asked = link.asked_removed.len();
+            link.asked_removed.truncate(asked - asked % REMOVED_ASKS_MAX);
         }
         if was_live {
             let relay = link.relay;

@@ -78,9 +78,9 @@ pub(crate) struct Compared {
     /// The runs at the rows that were read last, and the last of those rows.
     trail: VecDeque<Run>,
     trail_end: RelayCursor,
-    /// Of each of those, a row that it has read and the relay does not name, and how long this device had waited when it
-    /// heard of it. It stays that row until the relay names it, whatever else is read meanwhile: one that is only late is
-    /// not late with any row for long.
+    /// Of each of those, a row that it has read, and how long this device had waited when it heard of that. It stays that
+    /// row until it is read here, whatever the other reads meanwhile: a relay that is only late is not late with any row
+    /// for long.
     missing: BTreeMap<DeviceId, (RelayCursor, u64)>,
     /// How long this device has waited for more in all, with everything read that the relay names. What it is still to
     /// be sent may be long on its way over a slow link, and is no silence.
@@ -141,14 +141,12 @@ impl Compared {
         news
     }
 
-    /// How far the relay says that its log goes, and whether all of that is read here.
-    pub(crate) fn wait(&mut self, now_ms: u64, end: RelayCursor, caught_up: bool) {
-        let is_unnamed = |cursor: &RelayCursor| *cursor > end;
-        let unnamed = self.ahead.keys().filter(|(cursor, _)| is_unnamed(cursor));
-        let unnamed: BTreeMap<_, _> = unnamed.map(|(cursor, device)| (*device, *cursor)).collect();
+    /// So much of the log is read, and that is all that the relay names, or it is not.
+    pub(crate) fn wait(&mut self, now_ms: u64, pulled: RelayCursor, caught_up: bool) {
         self.pause(now_ms);
-        self.missing.retain(|device, (cursor, _)| unnamed.contains_key(device) && is_unnamed(cursor));
-        for (device, cursor) in unnamed {
+        let unread: BTreeMap<_, _> = self.ahead.keys().map(|(cursor, device)| (*device, *cursor)).collect();
+        self.missing.retain(|device, (cursor, _)| unread.contains_key(device) && *cursor > pulled);
+        for (device, cursor) in unread {
             self.missing.entry(device).or_insert((cursor, self.waited_ms));
         }
         self.waits_since_ms = caught_up.then_some(now_ms);
@@ -163,21 +161,22 @@ impl Compared {
 
     /// When [`Self::withheld`] has something to say.
     pub(crate) fn due_ms(&self, state: Option<&RelayState>) -> Option<u64> {
+        let since_ms = self.waits_since_ms.filter(|_| self.protections.hold(Protection::WithheldNamed))?;
         let known =
             |device: &DeviceId| state.is_some_and(|state| of(state, device).is_some_and(|it| it.ours.is_none()));
-        let since_ms = self.waits_since_ms.filter(|_| self.protections.hold(Protection::WithheldNamed))?;
-        let first = self.missing.values().map(|(_, waited_ms)| waited_ms + WITHHELD_MS).min()?;
-        (!self.missing.keys().all(known)).then(|| since_ms + first.saturating_sub(self.waited_ms))
+        let news = self.missing.iter().filter(|(device, _)| !known(device));
+        news.map(|(_, (_, heard))| since_ms + (heard + WITHHELD_MS).saturating_sub(self.waited_ms)).min()
     }
 
-    /// The relay's log ends before what others have read of it. Whether that is news. Where one row is withheld, so is every
-    /// other beyond the end, however long that has been missing.
-    pub(crate) fn withheld(&mut self, state: &mut RelayState) -> bool {
+    /// The relay's log ends before what others have read of it. Whether that is news.
+    pub(crate) fn withheld(&mut self, now_ms: u64, state: &mut RelayState) -> bool {
+        let waited_ms = self.waited_ms + self.waits_since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
         let mut news = false;
-        let missing = |((_, device), _): &(&(RelayCursor, DeviceId), &Run)| self.missing.contains_key(device);
-        for ((cursor, device), theirs) in self.ahead.iter().filter(missing) {
-            news |= of(state, device).is_none_or(|known| known.ours.is_some());
-            put(state, Contradiction { device: *device, cursor: *cursor, theirs: *theirs, ours: None });
+        for ((cursor, device), theirs) in &self.ahead {
+            if self.missing.get(device).is_some_and(|(_, heard)| waited_ms >= heard + WITHHELD_MS) {
+                news |= of(state, device).is_none_or(|known| known.ours.is_some());
+                put(state, Contradiction { device: *device, cursor: *cursor, theirs: *theirs, ours: None });
+            }
         }
         news
     }
@@ -283,22 +282,22 @@ mod tests {
 
     #[test]
     fn an_end_is_withheld_after_a_while_and_of_who_counts() {
-        let end = RelayCursor::new;
         let (mut compared, mut state) = reader(3);
         compared.hear(DEVICE, &head(5, run(5)), &mut state);
-        compared.wait(1_000, end(5), false);
-        assert_eq!(compared.due_ms(Some(&state)), None, "it is named, and still to be read");
-        compared.wait(2_000, end(3), true);
-        compared.wait(3_000, end(3), true);
+        compared.wait(1_000, state.pulled, false);
+        assert_eq!(compared.due_ms(Some(&state)), None, "something is still to be read");
+        compared.wait(2_000, state.pulled, true);
+        compared.wait(3_000, state.pulled, true);
         assert_eq!(compared.due_ms(Some(&state)), Some(2_000 + WITHHELD_MS));
-        assert!(compared.withheld(&mut state));
+        assert!(!compared.withheld(1_999 + WITHHELD_MS, &mut state));
+        assert!(compared.withheld(2_000 + WITHHELD_MS, &mut state));
         assert_eq!((state.contradictions[0].kind(), compared.due_ms(Some(&state))), ("withheld", None));
 
         let (mut compared, mut state) = reader(3);
         compared.hear(DEVICE, &head(5, run(5)), &mut state);
-        compared.wait(2_000, end(3), true);
+        compared.wait(2_000, state.pulled, true);
         compared.forget(|device| *device == DEVICE);
-        compared.wait(3_000, end(3), true);
+        compared.wait(3_000, state.pulled, true);
         assert_eq!(compared.due_ms(Some(&state)), None);
     }
 
@@ -306,34 +305,48 @@ mod tests {
     fn what_is_on_its_way_is_not_withheld_and_stops_the_clock_but_does_not_set_it_back() {
         let (mut compared, mut state) = reader(3);
         compared.hear(DEVICE, &head(9, run(9)), &mut state);
-        compared.wait(1_000, RelayCursor::new(3), true);
-        compared.wait(11_000, RelayCursor::new(5), false);
+        compared.wait(1_000, state.pulled, true);
+        compared.wait(11_000, state.pulled, false);
         assert_eq!(compared.due_ms(Some(&state)), None);
-        compared.wait(81_000, RelayCursor::new(5), true);
+        compared.wait(81_000, state.pulled, true);
         assert_eq!(compared.due_ms(Some(&state)), Some(71_000 + WITHHELD_MS), "ten seconds were waited before");
         compared.pause(82_000);
         assert_eq!(compared.due_ms(Some(&state)), None);
-        compared.wait(99_000, RelayCursor::new(5), true);
+        compared.wait(99_000, state.pulled, true);
         assert_eq!(compared.due_ms(Some(&state)), Some(88_000 + WITHHELD_MS), "and one more");
     }
 
     #[test]
     fn a_log_that_grows_does_not_excuse_the_row_that_is_missing_and_one_that_is_late_is_no_liar() {
         let (mut compared, mut state) = reader(3);
-        for (now_ms, end) in [(1_000, 3), (11_000, 4), (21_000, 5)] {
-            compared.hear(DEVICE, &head(10 + end, run(10 + end)), &mut state);
-            compared.wait(now_ms, RelayCursor::new(end), true);
+        for (now_ms, read) in [(1_000, 3), (11_000, 4), (21_000, 5)] {
+            compared.hear(DEVICE, &head(10 + read, run(10 + read)), &mut state);
+            compared.wait(now_ms, RelayCursor::new(read), true);
             assert_eq!(compared.due_ms(Some(&state)), Some(1_000 + WITHHELD_MS), "row 13 is missing since then");
         }
-        assert!(compared.withheld(&mut state));
+        assert!(compared.withheld(1_000 + WITHHELD_MS, &mut state));
         assert_eq!(state.contradictions[0].cursor, RelayCursor::new(15), "the last that it is known to have read");
 
         let (mut compared, mut state) = reader(3);
         for now_ms in (0..WITHHELD_MS * 3).step_by(1_000) {
-            let end = 3 + now_ms / 1_000;
-            compared.hear(DEVICE, &head(end + 2, run(end + 2)), &mut state);
-            compared.wait(now_ms, RelayCursor::new(end), true);
+            let read = 3 + now_ms / 1_000;
+            compared.hear(DEVICE, &head(read + 2, run(read + 2)), &mut state);
+            compared.wait(now_ms, RelayCursor::new(read), true);
             assert!(compared.due_ms(Some(&state)).is_none_or(|due_ms| due_ms > now_ms), "always two rows behind");
         }
+    }
+
+    /// One may have read on before a relay was put back, or say anything.
+    #[test]
+    fn that_one_is_far_ahead_says_nothing_of_what_another_has_read() {
+        const OTHER: DeviceId = DeviceId::from_bytes([3; 32]);
+        let (mut compared, mut state) = reader(3);
+        compared.hear(DEVICE, &head(900, run(9)), &mut state);
+        compared.wait(1_000, state.pulled, true);
+        assert!(compared.withheld(1_000 + WITHHELD_MS, &mut state));
+        compared.hear(OTHER, &head(4, run(4)), &mut state);
+        compared.wait(50_000, state.pulled, true);
+        assert_eq!(compared.due_ms(Some(&state)), Some(50_000 + WITHHELD_MS));
+        assert!(!compared.withheld(60_000, &mut state) && state.contradictions.len() == 1);
     }
 }

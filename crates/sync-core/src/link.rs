@@ -14,7 +14,7 @@ mod comparing;
 mod moving;
 mod offering;
 mod snapshots;
-mod telling;
+pub(crate) mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -100,6 +100,8 @@ pub(crate) struct Link {
     last_id: RequestId,
     /// Something is owed since: an answer the relay has not given.
     owed_since_ms: Option<u64>,
+    /// It names more than is read, or was asked for that: up to where it is read, and since when.
+    unread_since: Option<(RelayCursor, u64)>,
 
     // Reading.
     pull_id: Option<RequestId>,
@@ -150,8 +152,8 @@ pub(crate) struct Link {
     moving_whole: bool,
     /// It is told everything again then.
     move_again_ms: Option<u64>,
-    /// By which keys this device, which is removed, has asked whether it still is.
-    pub(crate) asked_removed: BTreeSet<KeyId>,
+    /// By which keys this device, which is removed, has asked whether it still is, in turn.
+    pub(crate) asked_removed: Vec<KeyId>,
 
     // Receipts, in this session.
     features: u64,
@@ -165,6 +167,8 @@ pub(crate) struct Link {
 
     // What others have read of this log.
     compared: Compared,
+    /// The PULL by which it was asked for what others have read, before it is named.
+    asked_for_more: Option<RequestId>,
     /// They are to be asked anew: it is another log, or begun anew.
     heads_due: bool,
     protections: Protections,
@@ -192,6 +196,7 @@ impl Link {
             backoff: Backoff::default(),
             last_id: 0,
             owed_since_ms: None,
+            unread_since: None,
             pull_id: None,
             page_seen: false,
             read_through: false,
@@ -220,12 +225,13 @@ impl Link {
             moving_to: None,
             moving_whole: false,
             move_again_ms: None,
-            asked_removed: BTreeSet::new(),
+            asked_removed: Vec::new(),
             features: 0,
             receipt: (Seq::START, 0),
             receipt_again_ms: None,
             kept: snapshots::Kept::default(),
             compared: Compared::new(protections),
+            asked_for_more: None,
             heads_due: state.is_some(),
             protections,
             state,
@@ -278,6 +284,7 @@ impl Link {
         self.read_through = false;
         self.regressed = false;
         self.owed_since_ms = None;
+        self.unread_since = None;
         self.tell_at_ms = None;
         self.sent.clear();
         self.in_flight.clear();
@@ -307,7 +314,10 @@ impl Link {
         match self.phase {
             Phase::Idle { .. } => None,
             Phase::Connecting { since_ms } | Phase::Greeting { since_ms } => Some(since_ms + CONNECT_MS),
-            Phase::Live => self.owed_since_ms.map(|since| since + SILENCE_MS),
+            Phase::Live => {
+                let unread = self.unread_since.map(|(_, since_ms)| since_ms);
+                [self.owed_since_ms, unread].into_iter().flatten().min().map(|since_ms| since_ms + SILENCE_MS)
+            }
         }
     }
 
@@ -330,13 +340,14 @@ impl Link {
     pub(crate) fn heard(&mut self, now: Now, is_answer: bool) {
         let since_ms = self.owed_since_ms.filter(|_| !is_answer).unwrap_or(now.mono_ms);
         self.owed_since_ms = self.owes().then_some(since_ms);
+        // Of a log only rows are an answer: a relay could name more for ever.
+        let before = self.unread_since.filter(|(pulled, _)| *pulled == self.pulled());
+        let unread = self.reads() && !self.is_caught_up();
+        self.unread_since = unread.then(|| before.unwrap_or((self.pulled(), now.mono_ms)));
     }
 
     fn owes(&self) -> bool {
-        !self.in_flight.is_empty()
-            || !self.moving.is_empty()
-            || self.is_asked()
-            || (self.pull_id.is_some() && !self.is_caught_up())
+        !self.in_flight.is_empty() || !self.moving.is_empty() || self.is_asked()
     }
 
     pub(crate) fn next_id(&mut self) -> RequestId {
@@ -448,7 +459,7 @@ impl Link {
         let pull = Pull { id, after: state.pulled, run: state.run, limit: PAGE_ROWS_MAX, follow: true };
         self.pull_id = Some(id);
         self.page_seen = false;
-        self.owed_since_ms.get_or_insert(now.mono_ms);
+        self.unread_since = Some((pull.after, now.mono_ms));
         Some(DeviceMsg::Pull(pull))
     }
 

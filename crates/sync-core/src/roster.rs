@@ -188,21 +188,37 @@ impl Roster {
     /// What is wrong with an entry that cannot have been taken.
     pub(crate) fn of_stored(group: GroupId, stored: &[Bytes]) -> Result<Self, RosterError> {
         let mut roster = Self::new(group);
-        let mut entries: Vec<_> = stored.iter().collect();
-        // Other things wait in another order than they did, so what had room may have none until those have gone on.
+        let mut wrong = None;
+        roster.apply_all(stored.to_vec(), |_, result| match result {
+            // One that was stored while it waited for others may turn out not to follow from them.
+            Ok(_) | Err(RosterError::InvalidCommit) => {}
+            Err(error) => wrong = Some(error),
+        });
+        wrong.map_or(Ok(roster), Err)
+    }
+
+    /// Takes entries that come in no particular order, and those that find no room again as long as others go on: what waits
+    /// for one that follows has room then, and what a member let in may find none once it is none. Says of each of the others
+    /// what became of it.
+    pub(crate) fn apply_all(
+        &mut self,
+        mut entries: Vec<Bytes>,
+        mut each: impl FnMut(Bytes, Result<Change, RosterError>),
+    ) {
         loop {
-            let before = entries.len();
+            let mut goes_on = false;
             for entry in std::mem::take(&mut entries) {
-                match roster.apply(entry.clone()) {
-                    // One that was stored while it waited for others may turn out not to follow from them.
-                    Ok(_) | Err(RosterError::InvalidCommit) => {}
-                    // What a member let in may find no room once it is none.
+                match self.take(entry.clone()) {
                     Err(RosterError::Full) => entries.push(entry),
-                    Err(error) => return Err(error),
+                    result => {
+                        goes_on |= result.as_ref().is_ok_and(|change| *change != Change::Known);
+                        each(entry, result);
+                    }
                 }
+                entries.extend(self.history.take_gone());
             }
-            if entries.is_empty() || entries.len() == before {
-                return Ok(roster);
+            if entries.is_empty() || !goes_on {
+                return;
             }
         }
     }
@@ -212,6 +228,13 @@ impl Roster {
     /// # Errors
     /// [`RosterError`]; the roster is as before.
     pub fn apply(&mut self, payload: Bytes) -> Result<Change, RosterError> {
+        let taken = self.take(payload);
+        // It is stored, and is tried again with everything else at the next start.
+        self.history.take_gone();
+        taken
+    }
+
+    fn take(&mut self, payload: Bytes) -> Result<Change, RosterError> {
         let hash = EntryHash::of(&payload);
         if self.entries.contains_key(&hash) {
             return Ok(Change::Known);

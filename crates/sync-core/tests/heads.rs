@@ -24,7 +24,7 @@ fn a_relay_that_withholds_its_newest_rows_from_a_device_is_named() {
     named.sort_unstable();
     assert_eq!(named, [(0, "withheld"), (2, "withheld")]);
     assert_eq!(net.contradicted(1, 1), [], "the other relay shows the truth");
-    assert_eq!(net.told(1).iter().filter(|event| is_named(event)).count(), 1);
+    assert_eq!(net.told(1).iter().filter(|event| is_named(event)).count(), 2, "once for each who has read it");
     net.be_true();
     net.rest();
     assert_eq!(net.contradicted(1, LIAR), []);
@@ -73,6 +73,18 @@ fn a_row_that_is_missing_in_the_middle_is_named() {
     net.push(1);
     net.wait_ms(90_000);
     assert_eq!(net.contradicted(1, LIAR), [(0, "forked")]);
+}
+
+/// Before a relay is named it is asked.
+#[test]
+fn a_relay_that_shows_what_is_missing_when_it_is_asked_is_not_named() {
+    let mut net = Story::new(2, 2);
+    net.wait_ms(60_000);
+    net.forget_follower(LIAR, 1);
+    let blob = net.push(0);
+    net.wait_ms(90_000);
+    assert_eq!((net.badge(1), net.log(1)), (Badge::Synced, vec![blob]));
+    assert!(!net.told(1).iter().any(is_named) && net.contradicted(1, LIAR).is_empty());
 }
 
 /// Such a one has to come up with its log, or it could hold that back for ever and never be found out.

@@ -235,7 +235,7 @@ impl Engine {
     /// just learnt among them, and all over again after a while, ever more rarely.
     pub(super) fn rest(&mut self, now: Now, index: usize) {
         let mut asked = std::mem::take(&mut self.links[index].asked_removed);
-        asked.extend(self.links[index].greeted_under);
+        asked.extend(self.links[index].greeted_under.filter(|key_id| !asked.contains(key_id)));
         self.disconnect(now, index, Some(ErrorCode::Removed));
         self.links[index].asked_removed = asked;
         let more = self.asks_next_by(index).is_some();

@@ -22,7 +22,7 @@ use crate::{
     keys::Epoch,
     link::Phase,
     protection::Protection,
-    roster::{Change, Commit, EntryHash, RosterError, leads_on, without_boxes},
+    roster::{Change, Commit, EntryHash, leads_on, without_boxes},
 };
 
 impl Engine {
@@ -183,24 +183,15 @@ impl Engine {
             entries.extend(commits.into_iter().flatten().filter(|entry| leads_on(entry)));
         }
         let (mut ops, mut joined) = (Vec::new(), Vec::new());
-        // In no particular order: one that builds on another waits for it. Then again what there was no room for: there is
-        // for a void commit, once one that builds on it has come.
-        let mut entries: Vec<_> = entries.into_iter().collect();
-        for _ in 0..2 {
-            for entry in std::mem::take(&mut entries) {
-                match self.context.roster.apply(entry.clone()) {
-                    Ok(Change::Committed) => ops.push(StoreOp::Superseded { entry: without_boxes(&entry) }),
-                    Ok(Change::Added(devices)) => joined.extend(devices),
-                    Ok(Change::Waiting) => {}
-                    Err(RosterError::Full) => {
-                        entries.push(entry);
-                        continue;
-                    }
-                    Ok(Change::Known | Change::Renamed | Change::Leaving | Change::Kept) | Err(_) => continue,
-                }
-                ops.push(StoreOp::Roster { entry });
+        self.context.roster.apply_all(entries.into_iter().collect(), |entry, result| {
+            match result {
+                Ok(Change::Committed) => ops.push(StoreOp::Superseded { entry: without_boxes(&entry) }),
+                Ok(Change::Added(devices)) => joined.extend(devices),
+                Ok(Change::Waiting) => {}
+                Ok(Change::Known | Change::Renamed | Change::Leaving | Change::Kept) | Err(_) => return,
             }
-        }
+            ops.push(StoreOp::Roster { entry });
+        });
         let is_news = !ops.is_empty();
         if is_news {
             self.actions.push(Action::Store(ops));

@@ -14,7 +14,7 @@ use super::Engine;
 use crate::{
     context::Effects,
     event::{Action, Event, Now, StoreOp},
-    link::Link,
+    link::{Link, telling::Ahead},
     protection::Protection,
     ranges::Ranges,
     receipt::{Reach, Receipt, Signed},
@@ -218,7 +218,11 @@ impl Engine {
                         && self.links[index].hear_heads(*device, &receipt.heads.0);
                 }
             }
-            news |= self.links[index].look_ahead(now, |device| self.context.roster.is_member(device));
+            match self.links[index].look_ahead(now, |device| self.context.roster.is_member(device)) {
+                Ahead::Fine => {}
+                Ahead::Ask(pull) => self.send(index, Some(pull)),
+                Ahead::Contradicted => news = true,
+            }
             if news {
                 self.contradicted(index);
             }

@@ -1,6 +1,6 @@
 //! What a relay is told of how far this device has come, and what others have read of its log.
 
-use sync_types::{DeviceId, RelayCursor, RequestId, Seq, message::features};
+use sync_types::{DeviceId, DeviceMsg, RelayCursor, RequestId, Seq, message::features};
 
 use super::Link;
 use crate::{event::Now, heads::Head};
@@ -69,15 +69,40 @@ impl Link {
         self.compared.due_ms(self.state.as_ref()).is_some()
     }
 
-    /// Looks whether others who count have read more than the relay has shown for a while.
-    pub(crate) fn look_ahead(&mut self, now: Now, is_member: impl Fn(&DeviceId) -> bool) -> bool {
+    /// Looks whether others who count have read more than the relay has shown for a while. It is asked for its log once
+    /// more before it is named: what was on its way to this device, or came while its process slept, comes before the
+    /// answer.
+    pub(crate) fn look_ahead(&mut self, now: Now, is_member: impl Fn(&DeviceId) -> bool) -> Ahead {
         self.compared.forget(|device| !is_member(device));
+        if let Some(state) = &mut self.state {
+            state.contradictions.retain(|known| is_member(&known.device));
+        }
         if self.is_live() && self.page_seen {
-            self.compared.wait(now.mono_ms, self.max_cursor, self.is_caught_up());
+            self.compared.wait(now.mono_ms, self.pulled(), self.is_caught_up());
         } else {
             self.compared.pause(now.mono_ms);
         }
         let is_due = self.compared.due_ms(self.state.as_ref()).is_some_and(|due| now.mono_ms >= due);
-        is_due && self.state.as_mut().is_some_and(|state| self.compared.withheld(state))
+        if !is_due {
+            return Ahead::Fine;
+        }
+        if self.asked_for_more.take().is_none_or(|id| !self.is_pull(id)) {
+            return self.pull(now).map_or(Ahead::Fine, |pull| {
+                self.asked_for_more = self.pull_id;
+                Ahead::Ask(pull)
+            });
+        }
+        let news = self.state.as_mut().is_some_and(|state| self.compared.withheld(now.mono_ms, state));
+        if news { Ahead::Contradicted } else { Ahead::Fine }
     }
+}
+
+/// What is to be done about it that others have read more than a relay has shown.
+pub(crate) enum Ahead {
+    /// Nothing.
+    Fine,
+    /// It is to be asked.
+    Ask(DeviceMsg),
+    /// It does not show what they have read.
+    Contradicted,
 }

@@ -93,6 +93,8 @@ pub(crate) struct History {
     places: BTreeMap<EntryHash, usize>,
     /// Those whose parents, or the entries of whose committer or of whom it counts, have not come yet.
     waiting: Waiting,
+    /// What has given way there since it was last asked for.
+    gone: Vec<Bytes>,
     verdict: Verdict,
 }
 
@@ -134,8 +136,13 @@ impl History {
             self.settle(family, &is_member);
             return Ok(Taken::Yes);
         }
-        self.waiting.add(commit, payload, is_member)?;
+        self.gone.extend(self.waiting.add(commit, payload, family, is_member)?);
         Ok(Taken::Waiting)
+    }
+
+    /// What has given way to others that wait, since this was last asked.
+    pub(super) fn take_gone(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Takes what waited, now that there is more to build on. Whether there was anything.

@@ -132,6 +132,11 @@ impl Relay {
         self.ever.contains(blob_id) && !self.lost.contains(blob_id)
     }
 
+    /// That a device reads on is forgotten, until it asks again.
+    pub(crate) fn forget_follower(&mut self, device: &DeviceId) {
+        self.sessions.values_mut().filter(|it| it.device == *device).for_each(|session| session.follow = None);
+    }
+
     /// Whether the envelope was ever on its disk, be it wiped since.
     pub(crate) fn ever_stored(&self, blob_id: &BlobId) -> bool {
         self.ever.contains(blob_id)

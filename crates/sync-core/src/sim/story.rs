@@ -307,6 +307,12 @@ impl Story {
         self.0.relays[relay].mute = mute;
     }
 
+    /// The relay forgets that a device reads on in its log.
+    pub fn forget_follower(&mut self, relay: RelayIndex, device: DeviceIndex) {
+        let id = self.0.devices[device].id;
+        self.0.relays[relay].forget_follower(&id);
+    }
+
     /// The relay takes no new envelopes for want of room, or does again.
     pub fn fill_relay(&mut self, relay: RelayIndex, full: bool) {
         self.0.relays[relay].full = if full { 1_000 } else { 0 };

@@ -382,6 +382,43 @@ fn whoever_fills_the_room_for_what_waits_keeps_no_other_member_out() {
     assert_eq!(roster.apply(one_more), Err(RosterError::Full));
 }
 
+/// So many of them each leave one that each has no more than who comes then.
+#[test]
+fn those_whom_a_device_let_in_to_fill_the_room_keep_nobody_out() {
+    let strangers = u8::try_from(COMMITS_WAITING_MAX).expect("few");
+    let mut net = Group::new(3 + strangers);
+    let missing = net.commit(0, &[], &[], &[0, 1, 2]);
+    let mut all = net.by_rank(std::array::from_fn::<_, { COMMITS_WAITING_MAX + 1 }, _>(|index| index + 2)).into_iter();
+    let senior = all.next().expect("one stands first");
+    let mut roster = net.roster(&[]);
+    for one in all {
+        let waits = net.commit(one, &[&missing], &[], &[0, one]);
+        assert_eq!(roster.apply(waits), Ok(Change::Waiting));
+    }
+    let by_senior = net.commit(senior, &[&missing], &[], &[0, senior]);
+    assert_eq!(roster.apply(by_senior), Ok(Change::Waiting));
+    let again = net.commit(senior, &[&missing], &[], &[0, 1, senior]);
+    assert_eq!(roster.apply(again), Err(RosterError::Full), "all have as much by now");
+}
+
+/// What has given way while what it waits for had not come is not lost to whoever has it all.
+#[test]
+fn a_set_that_is_complete_is_whole_in_whatever_order_it_is_read() {
+    let mut net = Group::new(4);
+    let mut line: Vec<Bytes> = Vec::new();
+    for number in 0..COMMITS_WAITING_MAX * 2 {
+        let parents: Vec<Bytes> = line.last().cloned().into_iter().collect();
+        let by = usize::from(number % 9 == 0);
+        line.push(net.commit(by, &parents.iter().collect::<Vec<_>>(), &[], &[0, 1, 2, 3]));
+    }
+    let newest = read(line.last().expect("some")).hash;
+    line.reverse();
+    let stored: Vec<_> = net.entries.iter().chain(&line).cloned().collect();
+    let roster = Roster::of_stored(group(), &stored).expect("all of it follows");
+    assert_eq!(roster.history().heads().map(|head| head.hash).collect::<Vec<_>>(), [newest]);
+    assert_eq!(roster.history().commits().len(), COMMITS_WAITING_MAX * 2);
+}
+
 /// One that is removed grinds entries for itself until one is lower than that of whoever removed it: signed by itself's
 /// likes and by whom it let in.
 #[test]

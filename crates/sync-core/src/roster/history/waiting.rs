@@ -2,15 +2,18 @@
 //!
 //! Anybody who has or had a key can make up commits that wait for ever. Half of the room is for members'. Once there is
 //! none left, a member's commit takes the place of another: of one by those who are no members, if they have more than
-//! half by now because they were members then, or of the member that has most. So whoever fills the room keeps nobody
-//! else's out, and a member that is taken for one of the group until its removal is heard of neither.
+//! half by now because they were members then, or else of a member's. Whoever has most of it gives way, and of those the one
+//! that came into the group last. So nobody who fills the room keeps others out, nor by whom it lets in for that.
+//!
+//! What has given way may be one that is needed: it is tried again as long as that brings anything on. That comes to an end,
+//! because shares only get more equal.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use sync_types::{DeviceId, limits::COMMITS_WAITING_MAX};
 
-use super::{Commit, EntryHash, RosterError};
+use super::{Commit, EntryHash, Family, RosterError};
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -21,43 +24,50 @@ impl Waiting {
         self.0.contains_key(hash)
     }
 
-    /// Lets one wait.
+    /// Lets one wait. Which one has given way to it.
     pub(super) fn add(
         &mut self,
         commit: Commit,
         payload: Bytes,
+        family: &Family<'_>,
         is_member: impl Fn(&DeviceId) -> bool,
-    ) -> Result<(), RosterError> {
+    ) -> Result<Option<Bytes>, RosterError> {
         let is_full = self.0.len() >= COMMITS_WAITING_MAX;
+        let mut gone = None;
         if is_member(&commit.committer) {
             if is_full {
-                let gives_way = self.gives_way_to(&commit.committer, is_member).ok_or(RosterError::Full)?;
-                self.0.remove(&gives_way);
+                let gives_way = self.gives_way_to(&commit.committer, family, is_member).ok_or(RosterError::Full)?;
+                gone = self.0.remove(&gives_way).map(|(_, payload)| payload);
             }
-        } else if is_full || self.of_strangers(&is_member).count() >= COMMITS_WAITING_MAX / 2 {
+        } else if is_full || self.of_strangers(is_member) >= COMMITS_WAITING_MAX / 2 {
             return Err(RosterError::Full);
         }
         self.0.insert(commit.hash, (commit, payload));
-        Ok(())
+        Ok(gone)
     }
 
     /// Which one gives its place up to this member's.
-    fn gives_way_to(&self, member: &DeviceId, is_member: impl Fn(&DeviceId) -> bool) -> Option<EntryHash> {
-        if self.of_strangers(&is_member).count() > COMMITS_WAITING_MAX / 2 {
-            return self.of_strangers(&is_member).last();
-        }
+    fn gives_way_to(
+        &self,
+        member: &DeviceId,
+        family: &Family<'_>,
+        is_member: impl Fn(&DeviceId) -> bool,
+    ) -> Option<EntryHash> {
+        let strangers = self.of_strangers(&is_member) > COMMITS_WAITING_MAX / 2;
         let mut shares: BTreeMap<DeviceId, Vec<EntryHash>> = BTreeMap::new();
-        for (hash, (commit, _)) in self.0.iter().filter(|(_, (commit, _))| is_member(&commit.committer)) {
+        for (hash, (commit, _)) in &self.0 {
             shares.entry(commit.committer).or_default().push(*hash);
         }
-        let own = shares.get(member).map_or(0, Vec::len);
-        let most = shares.into_values().max_by_key(Vec::len)?;
-        most.last().copied().filter(|_| most.len() > own + 1)
+        // One that never joined stands behind all who did.
+        let place = |device: &DeviceId| (family.rank(device).is_none(), family.rank(device));
+        let own = (shares.get(member).map_or(0, Vec::len) + 1, place(member));
+        let candidates = shares.into_iter().filter(|(device, _)| strangers != is_member(device));
+        let (device, most) = candidates.max_by_key(|(device, share)| (share.len(), place(device)))?;
+        most.last().copied().filter(|_| strangers || (most.len(), place(&device)) > own)
     }
 
-    fn of_strangers(&self, is_member: impl Fn(&DeviceId) -> bool) -> impl Iterator<Item = EntryHash> {
-        let others = self.0.iter().filter(move |(_, (commit, _))| !is_member(&commit.committer));
-        others.map(|(hash, _)| *hash)
+    fn of_strangers(&self, is_member: impl Fn(&DeviceId) -> bool) -> usize {
+        self.0.values().filter(|(commit, _)| !is_member(&commit.committer)).count()
     }
 
     /// Takes out one that need not wait any more.
