@@ -2,8 +2,9 @@
 //!
 //! With its receipt a device says how far it has read each log, and the run there. Whoever reads the same log (it has the
 //! same log id) has to find the same run at that row. Where it does not, two devices were shown different histories;
-//! where the log ends before that row, something is withheld. A relay that was restored from an old copy looks like that
-//! to those who had read less than what it lost, and the others can't tell: both are named, with what was seen.
+//! where the log ends before that row for a while, and still does when the relay is asked, something is withheld. A relay
+//! that was restored from an old copy looks like that to those who had read less than what it lost, and the others can't
+//! tell: both are named, with what was seen.
 //!
 //! What is compared is one device's word and what a relay shows, so that is what is named: a member could lie.
 

@@ -74,15 +74,15 @@ fn a_seed_replays_one_run_exactly() {
     }
 }
 
-/// Each found a defect while this was built: a gap behind a gap that nobody timed, a stranger's envelopes that kept
-/// the badge from ever turning, a full relay that was a failure for ever once somebody else had filled it, a
-/// joiner whose entry a full relay refused and a check that took its blobs for missing ones, a log read again from its
-/// start that was no longer held to what had been read of it, a crash between a removal and what follows from it, two
-/// newest commits of which some never heard, a newcomer of a removed device that committed itself in, a connection that was
-/// given up and came up all the same, checks that asked for what nobody could know, a name that only a newcomer had heard,
-/// members that went different ways and never heard of each other, a key that went to whom its commit removed, a check that
-/// asked of an old receipt what it does not claim. What a seed stands for changes with the
-/// simulator; they are kept because they cost nothing.
+/// Each found a defect while this was built: a gap behind a gap that nobody timed, a stranger's envelopes that kept the
+/// badge from ever turning, a full relay that was a failure for ever once somebody else had filled it, a joiner whose
+/// entry a full relay refused and a check that took its blobs for missing ones, a log read again from its start that
+/// was no longer held to what had been read of it, a crash between a removal and what follows from it, two newest
+/// commits of which some never heard, a newcomer of a removed device that committed itself in, a connection that was
+/// given up and came up all the same, checks that asked for what nobody could know, a name that only a newcomer had
+/// heard, members that went different ways and never heard of each other, a key that went to whom its commit removed, a
+/// check that asked of an old receipt what it does not claim. What a seed stands for changes with the simulator; they
+/// are kept because they cost nothing.
 #[test]
 fn seeds_that_found_something_stay_clean() {
     clean([
@@ -94,12 +94,13 @@ fn seeds_that_found_something_stay_clean() {
     ]);
 }
 
-/// The same of outlaws: junk that crowded out what members had left at an id, a removed device that did not look again by the
-/// key it had just learnt, what waited of a device of which it became known later that it was removed, three that removed
-/// one another in a circle, commits that named void ones for nothing, a roster that had no room on the disk for what it had had
-/// room for as it came, a relay that was wiped of what only those hold who believe in a void commit, one that was wiped of
-/// what waited at a device that held nothing else, a removed device that was cut off while it asked and asked the next time
-/// only where it had not yet, one that had filled the room for what waits while it was taken for a member, and checks that asked for too much.
+/// The same of outlaws: junk that crowded out what members had left at an id, a removed device that did not look again
+/// by the key it had just learnt, what waited of a device of which it became known later that it was removed, three
+/// that removed one another in a circle, commits that named void ones for nothing, a roster that had no room on the
+/// disk for what it had had room for as it came, a relay that was wiped of what only those hold who believe in a void
+/// commit, one that was wiped of what waited at a device that held nothing else, a removed device that was cut off
+/// while it asked and asked the next time only where it had not yet, one that had filled the room for what waits while
+/// it was taken for a member, and checks that asked for too much.
 #[test]
 fn outlaws_that_found_something_stay_clean() {
     let alone = [895, 1_053, 1_659, 1_784, 1_976, 1_989, 2_492, 2_765, 2_800, 5_399, 7_076];
@@ -115,9 +116,9 @@ fn outlaws_that_found_something_stay_clean() {
     }
 }
 
-/// The same of several relays: a relay's loss that was noticed and forgotten in a crash, an end that was
-/// withheld and never named because a row came now and then, and checks that held against a relay what was restored since or
-/// what got lost on the way.
+/// The same of several relays: a relay's loss that was noticed and forgotten in a crash, an end that was withheld and
+/// never named because a row came now and then, and checks that held against a relay what was restored since or what
+/// got lost on the way.
 #[test]
 fn several_relays_that_found_something_stay_clean() {
     for seed in [3_466, 9_889, 16_489, 18_623, 34_818] {
@@ -127,8 +128,8 @@ fn several_relays_that_found_something_stay_clean() {
     }
 }
 
-/// The same of quarrels: a key of somebody who had not heard of a removal, and handed it to the removed device after others
-/// who had heard sealed under it, and a check that asked for too much of who took that removal to be void.
+/// The same of quarrels: a key of somebody who had not heard of a removal, and handed it to the removed device after
+/// others who had heard sealed under it, and a check that asked for too much of who took that removal to be void.
 #[test]
 fn quarrels_that_found_something_stay_clean() {
     for seed in [8_739, 9_852] {

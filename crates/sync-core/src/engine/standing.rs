@@ -14,9 +14,6 @@ impl Engine {
     pub fn status(&self) -> Status {
         let head = self.outbox.head();
         let mut relays: Vec<_> = self.links.iter().map(|link| link.status(head)).collect();
-        for relay in &mut relays {
-            relay.contradictions.retain(|known| self.context.roster.is_member(&known.device));
-        }
         if !self.online {
             // A link counts what it tried; nobody tries any more.
             relays.iter_mut().for_each(|relay| relay.connection = Connection::Disconnected);

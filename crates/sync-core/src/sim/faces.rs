@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use sync_types::{DeviceId, RelayCursor, RelayGroupId, RelayId};
 
 use super::{check::Violation, log::Log, world::World};
-use crate::{event::StoreOp, heads::Head, receipt::Signed};
+use crate::{event::StoreOp, heads::Head, receipt::Signed, timing::SILENCE_MS};
 
 /// A relay's logs as it shows them to one device.
 pub(super) type Face = BTreeMap<RelayGroupId, Log>;
@@ -80,7 +80,10 @@ pub(super) fn heard(world: &mut World, device: usize, ops: &[StoreOp]) {
 fn must_be_named(world: &World, device: usize, relay: usize) -> Result<(), Violation> {
     let (state, relay) = (&world.devices[device], &world.relays[relay]);
     let Some(engine) = &state.engine else { return Ok(()) };
-    let settled_ms = world.now_ms.saturating_sub(SETTLED_MS);
+    // Where messages go missing, a device may wait for an answer that never comes, until it takes the relay for a silent
+    // one and loses the session.
+    let silence_ms = if world.truth.rude { SILENCE_MS } else { 0 };
+    let settled_ms = world.now_ms.saturating_sub(SETTLED_MS + silence_ms);
     let Some(log) = state.sessions.get(&relay.id).and_then(|session| relay.log_of_session(*session)) else {
         return Ok(());
     };
@@ -96,18 +99,14 @@ fn must_be_named(world: &World, device: usize, relay: usize) -> Result<(), Viola
     for ((_, _, other, _), Heard { head, at_ms }) in
         heard.filter(|((reader, boot, _, of), _)| (*reader, *boot, *of) == (device, state.boot, relay.id))
     {
-        // Where messages go missing, a device may wait for an answer that never comes, until it takes the relay for a silent one.
-        // Of what has left the log since nobody can tell, nor of rows that a device had no need to read; and what one says
-        // that is no member is held against nobody.
+        // Of what has left the log since nobody can tell, nor of rows that a device had no need to read; and what one
+        // says that is no member is held against nobody.
         let is_fine = !engine.roster().is_member(other)
             || head.cursor.get() < log.floor
             || !state.app.taken.is_empty()
             || log.run_at(head.cursor.get()) == Some(head.run);
         let is_due = known.pulled >= head.cursor
-            || (!world.truth.rude
-                && is_settled
-                && *at_ms <= settled_ms
-                && known.pulled == RelayCursor::new(log.head()));
+            || (is_settled && *at_ms <= settled_ms && known.pulled == RelayCursor::new(log.head()));
         let is_named = known.contradictions.iter().any(|named| named.device == *other);
         if Some(head.log_id) == known.log_id && log.id == head.log_id && is_due && !is_fine && !is_named {
             let what =

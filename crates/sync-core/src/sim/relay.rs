@@ -463,6 +463,17 @@ impl Relay {
         Some(Page { id, after: RelayCursor::new(after), rows: rows.into(), max_cursor })
     }
 
+    /// Tells a device that reads on here of so many more rows, which are none.
+    pub(crate) fn name_more(&self, device: &DeviceId, rows: u64) -> Outgoing {
+        let of_it = self.sessions.iter().filter(|(_, state)| state.device == *device);
+        let follows = of_it.filter_map(|(session, state)| Some((*session, state.follow?)));
+        let page = |(session, (id, sent))| {
+            let max_cursor = RelayCursor::new(sent + rows);
+            Some((session, Page { max_cursor, ..self.page(session, id, sent, 0)? }.into()))
+        };
+        follows.filter_map(page).collect()
+    }
+
     /// Puts an envelope of unknown origin into every log, as only the relay itself could.
     pub(crate) fn inject(&mut self, envelope: &Bytes, now_ms: u64) -> Outgoing {
         let blob_id = BlobHash::of_bytes(envelope).blob_id();

@@ -307,6 +307,13 @@ impl Story {
         self.0.relays[relay].mute = mute;
     }
 
+    /// The relay tells a device that its log has so many more rows, and shows none of them.
+    pub fn name_more(&mut self, relay: RelayIndex, device: DeviceIndex, rows: u64) {
+        let id = self.0.devices[device].id;
+        let out = self.0.relays[relay].name_more(&id, rows);
+        self.0.send_from_relay(out);
+    }
+
     /// The relay forgets that a device reads on in its log.
     pub fn forget_follower(&mut self, relay: RelayIndex, device: DeviceIndex) {
         let id = self.0.devices[device].id;
