@@ -14,7 +14,7 @@ export const ERROR_CODES = [
   'not_greeted',
   /** A message was larger than the protocol allows; this is a defect, please report it. */
   'frame_too_large',
-  /** The blob is too large; split it, or send it as content (the limit is 1 MiB, or what the relay allows). */
+  /** The blob is too large; split it (the limit is 1 MiB, or what the relay allows). */
   'blob_too_large',
   /** This group's storage on the relay is full; it empties as blobs expire, or its operator can raise max_group_storage. */
   'group_full',
@@ -64,7 +64,7 @@ export const ERROR_CODES = [
   'profile_in_use',
   /** This profile's keys are not in the keychain of this machine and user; a profile can't be copied without them, so pair this device as a new one. */
   'key_missing',
-  /** The system's keychain can't be used; unlock it, or choose a key file explicitly (--secrets file). */
+  /** The system's keychain can't be used; unlock it, or have the keys kept in a file (`secrets` in an app's configuration, --secrets file). */
   'keychain_unavailable',
   /** The passphrase does not open this profile's keys; enter it again (a passphrase that is lost can't be replaced: pair this device as a new one). */
   'wrong_passphrase',

@@ -3,15 +3,26 @@
  * end, through a relay that can read none of it.
  *
  * ```ts
- * import { ack, pull, push, subscribe } from 'tauri-plugin-sync-api'
+ * import { pull, push, subscribe } from 'tauri-plugin-sync-api'
  *
  * await push(new TextEncoder().encode('hello'))
- * await subscribe(async (event) => {
- *   if (event.kind !== 'blobAvailable') return
- *   for (const blob of (await pull(event.cursor - 1)).blobs) apply(blob.payload)
- *   await ack(event.cursor)
+ * let cursor = 0 // an app stores it together with what it has applied
+ * let reading = Promise.resolve()
+ * const catchUp = () => (reading = reading.then(async () => {
+ *   for (let more = true; more; ) {
+ *     const page = await pull(cursor)
+ *     for (const blob of page.blobs) apply(blob.payload)
+ *     cursor = page.blobs.at(-1)?.cursor ?? cursor
+ *     more = page.hasMore
+ *   }
+ * }))
+ * await subscribe((event) => {
+ *   if (event.kind === 'blobAvailable' || event.kind === 'missed') void catchUp()
  * })
+ * await catchUp() // what came while nobody listened
  * ```
+ *
+ * An app that stores its cursor also says so by {@link ack}. `docs/SYNC_YOUR_APP.md` has all of it.
  *
  * Every call rejects with a {@link SyncError} and nothing else.
  *
@@ -63,7 +74,8 @@ export const push = (payload: Uint8Array | ArrayBuffer, { wait, ttl, profile }: 
 }
 
 /**
- * The blobs of the local log after a cursor, 0 for all that are there, and at most so many of them. Needs no network. What was
+ * The blobs of the local log after a cursor, 0 for all that are there, and at most so many of them, 100 if nothing is said.
+ * Needs no network. What was
  * acknowledged long ago, and stands in a snapshot, may not be there any more.
  */
 export const pull = async (afterCursor: number, limit?: number, options: Options = {}): Promise<Page> =>
@@ -149,7 +161,9 @@ export const syncNow = (options: Options & { withinMs?: number } = {}): Promise<
 
 /**
  * A whole pairing. The listener is told what to show, step by step; when it is told `digits`, a person compares them with
- * the other screen, and the answer is {@link approve} or {@link deny}. Resolves when it is over.
+ * the other screen, and the answer is {@link approve} or {@link deny}. Resolves when it is over. A pairing that can't begin
+ * at all rejects, and the listener is told nothing: there is no keychain, the code is no code, or the device that joins is in
+ * a group.
  */
 export const pair = (
   request: PairRequest,
@@ -186,7 +200,8 @@ export const deny = (options: Options = {}): Promise<void> => call('deny', { ...
 /**
  * Makes a recovery kit: a page and a code with which a person gets back into the group who has lost every device. Nobody can
  * make the same one again, so it is shown or printed now. It is a member of the group, to be seen and removed among
- * {@link devices}, and works once a relay has it: {@link syncNow} tells.
+ * {@link devices}, and works once a relay has it: {@link syncNow} tells. Where there
+ * is no group yet, one is made, and then this device can't join another: offer it once devices are paired.
  */
 export const exportKit = (options: Options = {}): Promise<RecoveryKit> => call('export_kit', { ...options })
 

@@ -15,7 +15,7 @@ export interface PushOptions extends Options {
    * all of them. After half a minute the push resolves with however far it got.
    */
   wait?: 'local' | 'relay' | 'all'
-  /** How long relays keep it, in seconds; without it, as long as they keep anything. */
+  /** How long relays keep it, in seconds; without it, the relay's own time, which is seven days unless its operator says otherwise. */
   ttl?: number
 }
 

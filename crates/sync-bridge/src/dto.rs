@@ -36,7 +36,7 @@ impl From<Wait> for client::Wait {
 pub struct PushOptions {
     /// What to wait for.
     pub wait: Wait,
-    /// How long relays keep it, in seconds; 0 for as long as they keep anything.
+    /// How long relays keep it, in seconds; 0 for as long as their operator lets them, seven days if nothing is said.
     pub ttl: u64,
 }
 

@@ -187,7 +187,7 @@ pub(crate) struct PushArgs {
     /// How far a blob has to get before it is reported
     #[arg(long, value_enum, default_value_t = Wait::Local)]
     pub(crate) wait: Wait,
-    /// Seconds that relays keep it [default: as long as they keep anything]
+    /// Seconds that relays keep it [default: the relay's own time, mostly seven days]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) ttl: Option<u32>,
     /// Seconds to wait with --wait; after that a blob is reported as far as it got, and goes on by itself

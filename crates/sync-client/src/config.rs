@@ -78,7 +78,8 @@ impl Default for OpenOptions {
 pub struct PushOptions {
     /// What to wait for.
     pub wait: Wait,
-    /// How long relays keep it, in whole seconds; zero for as long as they keep anything.
+    /// How long relays keep it, in whole seconds; zero for as long as their operator lets them,
+    /// seven days if nothing is said.
     pub ttl: Duration,
     /// How long to wait at most. After that the push has succeeded all the same: the blob is on this device's disk
     /// and is sent when a relay can be reached.

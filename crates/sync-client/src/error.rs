@@ -53,7 +53,7 @@ pub enum ClientError {
     #[error("{}", ErrorCode::CursorUnknown.text())]
     CursorUnknown,
     /// More than an envelope holds.
-    #[error("the blob has {len} bytes, and {PAYLOAD_LEN_MAX} are the most; split it, or send it as content")]
+    #[error("the blob has {len} bytes, and {PAYLOAD_LEN_MAX} are the most; split it")]
     BlobTooLarge {
         /// Its bytes.
         len: usize,

@@ -75,7 +75,7 @@ pub enum Input {
         token: Token,
         /// The app's bytes.
         payload: Bytes,
-        /// Seconds relays keep it; 0 for as long as they keep anything.
+        /// Seconds relays keep it; 0 for as long as their operator lets them, seven days if nothing is said.
         ttl_s: u32,
         /// What the caller waits for.
         wait: Wait,

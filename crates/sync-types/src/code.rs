@@ -77,7 +77,7 @@ codes! {
     /// A frame was larger than any may be.
     FrameTooLarge = 6, "frame_too_large", Report, "a message was larger than the protocol allows; this is a defect, please report it";
     /// The payload is over the limit.
-    BlobTooLarge = 10, "blob_too_large", FixInput, "the blob is too large; split it, or send it as content (the limit is 1 MiB, or what the relay allows)";
+    BlobTooLarge = 10, "blob_too_large", FixInput, "the blob is too large; split it (the limit is 1 MiB, or what the relay allows)";
     /// The group's room on the relay is used up.
     GroupFull = 11, "group_full", Retry, "this group's storage on the relay is full; it empties as blobs expire, or its operator can raise max_group_storage";
     /// The relay's room is used up.
@@ -131,7 +131,7 @@ codes! {
     /// Secrets are gone.
     KeyMissing = 105, "key_missing", AskPerson, "this profile's keys are not in the keychain of this machine and user; a profile can't be copied without them, so pair this device as a new one";
     /// No keychain.
-    KeychainUnavailable = 106, "keychain_unavailable", AskPerson, "the system's keychain can't be used; unlock it, or choose a key file explicitly (--secrets file)";
+    KeychainUnavailable = 106, "keychain_unavailable", AskPerson, "the system's keychain can't be used; unlock it, or have the keys kept in a file (`secrets` in an app's configuration, --secrets file)";
     /// Secrets in a file, and not the passphrase for them.
     WrongPassphrase = 107, "wrong_passphrase", AskPerson, "the passphrase does not open this profile's keys; enter it again (a passphrase that is lost can't be replaced: pair this device as a new one)";
     /// Nobody answers.

@@ -101,7 +101,7 @@ described! {
         ///
         /// A relay needs it to send a device its own envelopes as ids only, and to tell the others whose the news is.
         pub sender: DeviceId,
-        /// Seconds a relay keeps it; 0 for as long as the relay keeps anything.
+        /// Seconds a relay keeps it; 0 for as long as its operator lets it.
         ///
         /// A relay needs it to let go of it in time.
         pub ttl_s: u32,

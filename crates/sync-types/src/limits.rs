@@ -15,7 +15,7 @@ pub const ALPN_INVITE: &[u8] = b"0k-sync-invite/1";
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// Largest payload an app may push, in bytes. Anything bigger travels as content.
+/// Largest payload an app may push, in bytes. Anything bigger is the app's to split.
 pub const PAYLOAD_LEN_MAX: usize = MIB;
 /// What an envelope may add to its payload: header, body fields, padding (at most 1/32 at this size), signature.
 pub const ENVELOPE_OVERHEAD_MAX: usize = 64 * KIB;
