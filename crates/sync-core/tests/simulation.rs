@@ -148,7 +148,8 @@ fn every_protection_is_missed_when_it_is_gone() {
         let name = format!("`{protection:?}`");
         let row = document.lines().find(|line| line.starts_with('|') && line.contains(&name));
         let row = row.unwrap_or_else(|| panic!("the table has no row for {name}"));
-        let cell = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default().trim();
+        let mut cells = row.trim_end_matches([' ', '|']).rsplit('|').map(str::trim);
+        let (cell, noticed) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
         let (plan, seed): (fn(u64) -> Plan, _) = match cell.split_once(' ') {
             Some(("quarrel", seed)) => (Plan::quarrel, seed),
             Some(("copies", seed)) => (Plan::copies, seed),
@@ -159,8 +160,15 @@ fn every_protection_is_missed_when_it_is_gone() {
         };
         let seed = seed.parse().unwrap_or_else(|_| panic!("no seed in: {row}"));
         assert!(seed < 1_000, "{name} is missed too late");
-        if sim::run_without(plan(seed), protection).is_ok() {
-            unseen.push(format!("{cell} does not miss {name}"));
+        match sim::run_without(plan(seed), protection) {
+            Ok(_) => unseen.push(format!("{cell} does not miss {name}")),
+            Err(violation) if violation.guarantee != noticed => {
+                unseen.push(format!("{cell} notices {name} not as {noticed}: {violation}"));
+            }
+            Err(_) => {}
+        }
+        if let Err(violation) = sim::run(plan(seed)) {
+            unseen.push(format!("{cell} fails with {name} in place: {violation}"));
         }
     }
     assert!(unseen.is_empty(), "{unseen:#?}");
