@@ -120,7 +120,7 @@ export const ERROR_CODES = [
   'pairing_failed',
   /** This code belongs to another app. */
   'other_app',
-  /** The group has as many devices as it can; remove one first. */
+  /** The group has as many devices as it can, remove one first; or it has had too many new keys for one more device, and a new group has to be made. */
   'group_too_large',
   /** The passphrase is too easy to guess; take six words or more that are drawn at random, or twelve random letters and digits. */
   'weak_passphrase',

@@ -309,19 +309,24 @@ async fn only_its_owner_reads_what_it_keeps() {
 
 #[tokio::test]
 async fn a_proxy_it_does_not_know_of_is_worth_one_warning() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let path = folder.path().join("log");
-    let mut command = command(folder.path());
-    command.stderr(std::fs::File::create(&path).expect("created"));
-    let program = Program::spawn(&mut command);
-    for _ in 0..3 {
-        let headers = [("Authorization", "Bearer 00"), ("X-Forwarded-For", "198.51.100.1")];
-        http(program.http(), "GET", "/invite/00000000", &headers, "").await;
+    let no_address = ["--server-trusted-proxy-header", "Forwarded"];
+    for (flags, header) in
+        [(&[][..], ("X-Forwarded-For", "198.51.100.1")), (&no_address, ("Forwarded", "for=198.51.100.1"))]
+    {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("log");
+        let mut command = command(folder.path());
+        command.args(flags).stderr(std::fs::File::create(&path).expect("created"));
+        let program = Program::spawn(&mut command);
+        for _ in 0..3 {
+            let headers = [("Authorization", "Bearer 00"), header];
+            http(program.http(), "GET", "/invite/00000000", &headers, "").await;
+        }
+        assert_eq!(program.end("-TERM").0, Some(0));
+        let log = std::fs::read_to_string(&path).expect("UTF-8");
+        assert_eq!(log.matches("server.trusted_proxy_header").count(), 1, "{log}");
+        assert!(!log.contains("198.51.100.1"), "{log}");
     }
-    assert_eq!(program.end("-TERM").0, Some(0));
-    let log = std::fs::read_to_string(&path).expect("UTF-8");
-    assert_eq!(log.matches("server.trusted_proxy_header").count(), 1, "{log}");
-    assert!(!log.contains("198.51.100.1"), "{log}");
 }
 
 #[tokio::test]

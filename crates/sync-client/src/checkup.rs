@@ -278,7 +278,11 @@ fn relay_finding(found: &Result<(), ResolveError>, state: Option<&RelayStatus>, 
         let rows = state.max_cursor.get() - state.pulled.get();
         return notice(format!("{rows} blobs are still to be read from it; leave this device online"));
     }
-    Finding::new(Check::Relay, Verdict::Good, "it answers, has everything that is here, and everything it has is here")
+    Finding::new(
+        Check::Relay,
+        Verdict::Good,
+        "it answers, has everything that was pushed here, and everything it has is here",
+    )
 }
 
 #[cfg(test)]

@@ -188,8 +188,8 @@ codes! {
     PairingFailed = 134, "pairing_failed", AskPerson, "pairing failed because the other side did not follow the protocol; make a new code and try again";
     /// An invite of another app.
     OtherApp = 135, "other_app", FixInput, "this code belongs to another app";
-    /// Too many members.
-    GroupTooLarge = 136, "group_too_large", AskPerson, "the group has as many devices as it can; remove one first";
+    /// Too many members, or too many keys and removals in its past.
+    GroupTooLarge = 136, "group_too_large", AskPerson, "the group has as many devices as it can, remove one first; or it has had too many new keys for one more device, and a new group has to be made";
     // Passphrases.
     /// Too easy to guess.
     WeakPassphrase = 140, "weak_passphrase", FixInput, "the passphrase is too easy to guess; take six words or more that are drawn at random, or twelve random letters and digits";

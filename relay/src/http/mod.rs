@@ -10,7 +10,7 @@ mod metrics;
 mod well_known;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -156,15 +156,23 @@ impl Peer {
     fn client(self, relay: &State, headers: &HeaderMap) -> Address {
         let trusted = relay.config.server.trusted_proxy_header.as_ref();
         let forwarded = || FORWARDED.iter().any(|name| headers.contains_key(*name));
-        if trusted.is_none() && forwarded() && !relay.warned_of_proxy.swap(true, Ordering::Relaxed) {
-            warn!(
-                "requests come through a proxy, and all its clients share one limit: set server.trusted_proxy_header"
-            );
-        }
         let header = trusted.and_then(|name| headers.get_all(name).iter().next_back());
         let said = header.and_then(|value| value.to_str().ok()).and_then(|value| value.rsplit(',').next());
-        said.and_then(|address| address.trim().parse().ok()).unwrap_or_else(|| self.0.ip()).into()
+        let client = said.and_then(|address| address_in(address.trim()));
+        let is_proxy = header.is_some() || (trusted.is_none() && forwarded());
+        if client.is_none() && is_proxy && !relay.warned_of_proxy.swap(true, Ordering::Relaxed) {
+            warn!(
+                "requests come through a proxy, and all its clients share one limit: set server.trusted_proxy_header to a \
+                 header in which it passes on a client's address and nothing else"
+            );
+        }
+        client.unwrap_or_else(|| self.0.ip()).into()
     }
+}
+
+/// Some proxies add the port.
+fn address_in(entry: &str) -> Option<IpAddr> {
+    entry.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|address| address.ip()))
 }
 
 #[cfg(test)]
@@ -196,5 +204,15 @@ mod tests {
         }
         tokio::time::sleep(STAY).await;
         assert_eq!(client.read(&mut answer).await.expect("closed"), 0);
+    }
+
+    #[test]
+    fn an_address_may_have_a_port_and_nothing_else() {
+        for entry in ["192.0.2.1", "192.0.2.1:4711", "2001:db8::1", "[2001:db8::1]:4711"] {
+            assert!(address_in(entry).is_some_and(|it| entry.contains(&it.to_string())), "{entry}");
+        }
+        for entry in ["", "unknown", "for=192.0.2.1", "192.0.2.1;proto=https"] {
+            assert_eq!(address_in(entry), None, "{entry}");
+        }
     }
 }
