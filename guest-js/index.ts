@@ -75,8 +75,7 @@ export const push = (payload: Uint8Array | ArrayBuffer, { wait, ttl, profile }: 
 
 /**
  * The blobs of the local log after a cursor, 0 for all that are there, and at most so many of them, 100 if nothing is said.
- * Needs no network. What was
- * acknowledged long ago, and stands in a snapshot, may not be there any more.
+ * Needs no network. What was acknowledged long ago, and stands in a snapshot, may not be there any more.
  */
 export const pull = async (afterCursor: number, limit?: number, options: Options = {}): Promise<Page> =>
   pageOf(await call('pull', { afterCursor, limit, ...options }))
@@ -200,8 +199,8 @@ export const deny = (options: Options = {}): Promise<void> => call('deny', { ...
 /**
  * Makes a recovery kit: a page and a code with which a person gets back into the group who has lost every device. Nobody can
  * make the same one again, so it is shown or printed now. It is a member of the group, to be seen and removed among
- * {@link devices}, and works once a relay has it: {@link syncNow} tells. Where there
- * is no group yet, one is made, and then this device can't join another: offer it once devices are paired.
+ * {@link devices}, and works once a relay has it: {@link syncNow} tells. Where there is no group yet,
+ * one is made, and then this device can't join another: offer it once devices are paired.
  */
 export const exportKit = (options: Options = {}): Promise<RecoveryKit> => call('export_kit', { ...options })
 
